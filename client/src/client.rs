@@ -1,0 +1,86 @@
+//! Who sends messages.
+
+use std::{sync::Arc, time::Duration};
+
+use nano_wire::message::HOPS;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Body, CallError, ConnectError, Options, handler::Origin, session::Session};
+
+/// Sends messages to subjects. Cheap to clone; the session ends with the last clone.
+#[derive(Clone)]
+pub struct Client {
+    owner: Arc<Owner>,
+    timeout: Duration,
+}
+
+/// Ends the session when dropped.
+struct Owner(Arc<Session>);
+
+impl Client {
+    /// Connects to a node.
+    ///
+    /// # Errors
+    ///
+    /// If there are no certificates to connect with, or no session comes to be within
+    /// [`Options::connect_timeout`].
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let timeout = options.timeout;
+        let session = Session::start(options, Vec::new(), None).await?;
+        Ok(Self {
+            owner: Arc::new(Owner(session)),
+            timeout,
+        })
+    }
+
+    /// The same client with another deadline for its calls.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            owner: Arc::clone(&self.owner),
+            timeout,
+        }
+    }
+
+    /// Sends a message to a subject as JSON, and reads the answer. Dropping the future
+    /// gives the call up and stops its handler.
+    ///
+    /// # Errors
+    ///
+    /// If the call fails; [`CallError::certainty`] tells whether its handler may have run.
+    pub async fn act<T, R>(&self, subject: &str, message: &T) -> Result<R, CallError>
+    where
+        T: Serialize + ?Sized,
+        R: DeserializeOwned,
+    {
+        self.session()
+            .act(subject, message, self.timeout, ORIGIN)
+            .await
+    }
+
+    /// As [`act`](Self::act), with bodies that are encoded already or stay so.
+    ///
+    /// # Errors
+    ///
+    /// As [`act`](Self::act).
+    pub async fn act_raw(&self, subject: &str, body: Body) -> Result<Body, CallError> {
+        self.session()
+            .act_raw(subject, body, self.timeout, ORIGIN)
+            .await
+    }
+
+    fn session(&self) -> &Arc<Session> {
+        &self.owner.0
+    }
+}
+
+const ORIGIN: Origin = Origin {
+    trace: None,
+    hops: HOPS,
+};
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong: with a call, and with reaching a node.
+
+use std::path::PathBuf;
+
+pub use nano_wire::Failure as CallError;
+use nano_wire::{Certainty, Code, Hop};
+
+/// No session with a node came to be.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No certificates to connect with.
+    #[error(
+        "no certificates to connect with in {}: {reason}. A node on this machine makes them in \
+         its state folder (`--state`, NANO_STATE); elsewhere name a folder with ca.pem, cert.pem \
+         and key.pem (`--tls`, NANO_TLS)",
+        folder.display()
+    )]
+    Certificates {
+        /// Where they were looked for.
+        folder: PathBuf,
+        /// What was wrong there.
+        reason: String,
+    },
+    /// The node's address cannot be resolved.
+    #[error("the node's address {address:?} is no host and port that can be resolved: {reason}")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// The node did not answer, or let nobody in.
+    #[error("no session with the node at {address}: {reason}")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// How the last attempt ended.
+        reason: String,
+    },
+    /// The node refused a registration.
+    #[error("the node refused to register {pattern:?}: {failure}")]
+    Registration {
+        /// The pattern.
+        pattern: String,
+        /// Its answer.
+        failure: Box<CallError>,
+    },
+    /// A pattern of the service is none.
+    #[error("{0:?} is no pattern: {1}")]
+    Pattern(String, nano_routing::PatternError),
+    /// The service was started outside a tokio runtime, where no handler can run.
+    #[error("a service is started within a tokio runtime, on which its handlers run")]
+    NoRuntime,
+    /// The client or service was stopped.
+    #[error("it was stopped")]
+    Stopped,
+}
+
+impl ConnectError {
+    /// Whether another attempt may end otherwise.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Address { .. })
+    }
+
+    /// As the failure of a call that waited for the session.
+    pub(crate) fn to_call_error(&self) -> CallError {
+        CallError::new(
+            Code::ConnectionLost,
+            Certainty::NotSent,
+            Hop::Caller,
+            self.to_string(),
+        )
+    }
+}

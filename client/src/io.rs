@@ -1,0 +1,125 @@
+//! The one thread of the library: every socket, timer and connection of the process lives
+//! on it, whatever runtime the process has.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+    thread,
+};
+
+use nano_wire::{socket, transport};
+use parking_lot::Mutex;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime, crypto::rustls::QuicClientConfig};
+use tokio::{runtime, task::JoinHandle};
+use tokio_util::task::TaskTracker;
+
+/// The thread's runtime and sockets.
+pub(crate) struct Io {
+    runtime: runtime::Handle,
+    /// One socket per kind of local address.
+    endpoints: Mutex<HashMap<IpAddr, Endpoint>>,
+    /// Every task that was spawned here.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The process's I/O thread, started when first asked for.
+///
+/// # Panics
+///
+/// If the system gives the process no thread or no poll descriptor, in which case no
+/// network work is possible at all.
+pub(crate) fn io() -> &'static Io {
+    static IO: OnceLock<Io> = OnceLock::new();
+    IO.get_or_init(|| {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("the system has a poll descriptor left for the library's thread");
+        let handle = runtime.handle().clone();
+        thread::Builder::new()
+            .name("nano-io".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .expect("the system has a thread left for the library");
+        Io {
+            runtime: handle,
+            endpoints: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }
+    })
+}
+
+impl Io {
+    /// Runs a task on the I/O thread; it is aborted when nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let mut task = AbortOnDrop(self.spawn(task));
+        match (&mut task.0).await {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => unreachable!("only its own drop aborts the task"),
+            },
+        }
+    }
+
+    /// Spawns a task on the I/O thread.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn_on(task, &self.runtime)
+    }
+
+    /// The socket to reach `target` by. To be called on the I/O thread.
+    pub(crate) fn endpoint(&self, target: SocketAddr) -> io::Result<Endpoint> {
+        let local = local_address(target.ip());
+        let mut endpoints = self.endpoints.lock();
+        if let Some(endpoint) = endpoints.get(&local) {
+            return Ok(endpoint.clone());
+        }
+        let bound = socket::bind_udp(SocketAddr::new(local, 0), false)?;
+        if let Some(shortfall) = bound.shortfall() {
+            tracing::debug!("{shortfall}");
+        }
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            None,
+            bound.socket,
+            Arc::new(TokioRuntime),
+        )?;
+        endpoints.insert(local, endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+/// QUIC settings for a connection that this process makes.
+pub(crate) fn client_config(
+    tls: rustls::ClientConfig,
+) -> Result<quinn::ClientConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(transport::config());
+    Ok(config)
+}
+
+/// Loopback is reached from loopback, all else from wherever the system chooses.
+fn local_address(target: IpAddr) -> IpAddr {
+    match target {
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,48 @@
+//! The library of nanod's users: [`Client`] sends messages to subjects, [`Service`]
+//! answers them.
+//!
+//! ```no_run
+//! use nano_client::{Context, HandlerError, Options, Service};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "PascalCase")]
+//! struct Sum { left: f64, right: f64 }
+//!
+//! #[derive(Serialize)]
+//! #[serde(rename_all = "PascalCase")]
+//! struct Total { result: f64 }
+//!
+//! async fn sum(_: Context, ask: Sum) -> Result<Total, HandlerError> {
+//!     Ok(Total { result: ask.left + ask.right })
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let service = Service::builder().on("role:math,cmd:sum", sum);
+//!     service.start(Options::from_env()?).await?.run().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! All network work of a process runs on one thread of the library's own; handlers run on
+//! the runtime on which their service was started. Every failed call is a [`CallError`],
+//! which says whether its handler may have run.
+
+mod body;
+mod client;
+mod error;
+mod handler;
+mod io;
+mod options;
+mod peer;
+mod service;
+mod session;
+
+pub use body::{Body, BodyError};
+pub use client::Client;
+pub use error::{CallError, ConnectError};
+pub use handler::{Context, HandlerError};
+pub use nano_wire::{Certainty, Code, Encoding, Hop, InstanceId, message::Policy};
+pub use options::{Options, OptionsError, default_state};
+pub use service::{Service, ServiceBuilder, Stopped};

@@ -1,0 +1,134 @@
+//! Where the node is, and what to show it.
+
+use std::{
+    env::{self, VarError},
+    ffi::OsString,
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Where a node listens unless told otherwise.
+pub const DEFAULT_NODE: &str = "127.0.0.1:9999";
+
+/// How a [`Client`](crate::Client) or [`Service`](crate::Service) connects.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The node's QUIC address, `host:port`. Default `127.0.0.1:9999`.
+    pub node: String,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`. Without it the bundle that a node
+    /// on this machine made in its state folder is used.
+    pub tls: Option<PathBuf>,
+    /// State folder of the node on this machine. Default as the node's own, see
+    /// [`default_state`].
+    pub state: Option<PathBuf>,
+    /// Deadline of calls that name none. Default 30 s.
+    pub timeout: Duration,
+    /// Longest wait for the first session, and of a call for a lost one to return.
+    /// Default 5 s.
+    pub connect_timeout: Duration,
+    /// Calls in flight that this process takes. Default 65,536.
+    pub max_in_flight: u32,
+    /// Largest body in bytes that this process takes. Default 16 MiB.
+    pub max_body: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node: DEFAULT_NODE.to_owned(),
+            tls: None,
+            state: None,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            max_in_flight: 65_536,
+            max_body: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// An environment variable that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the environment variable {0} is not UTF-8")]
+pub struct OptionsError(&'static str);
+
+impl Options {
+    /// The defaults, changed by `NANO_NODE`, `NANO_TLS` and `NANO_STATE`.
+    ///
+    /// # Errors
+    ///
+    /// If `NANO_NODE` is not UTF-8.
+    pub fn from_env() -> Result<Self, OptionsError> {
+        let mut options = Self::default();
+        match env::var("NANO_NODE") {
+            Ok(node) => options.node = node,
+            Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(_)) => return Err(OptionsError("NANO_NODE")),
+        }
+        options.tls = env::var_os("NANO_TLS").map(PathBuf::from);
+        options.state = env::var_os("NANO_STATE").map(PathBuf::from);
+        Ok(options)
+    }
+
+    /// The same with another node.
+    #[must_use]
+    pub fn node(mut self, node: impl ToString) -> Self {
+        self.node = node.to_string();
+        self
+    }
+
+    /// The same with a folder of certificates.
+    #[must_use]
+    pub fn tls(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.tls = Some(folder.into());
+        self
+    }
+
+    /// The same with the state folder of the node on this machine.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(folder.into());
+        self
+    }
+
+    /// The same with another deadline for calls that name none.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same with another wait for a session.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The folder to read certificates from.
+    pub(crate) fn bundle(&self) -> Option<PathBuf> {
+        self.tls.clone().or_else(|| {
+            let state = self.state.clone();
+            let state = state.or_else(|| default_state(&|name| env::var_os(name)))?;
+            Some(nano_tls::client_dir(&state.join("tls")))
+        })
+    }
+}
+
+/// The state folder of a node that was given none: `$STATE_DIRECTORY` (systemd; the first
+/// of several), else `$XDG_STATE_HOME/nanod`, else `$HOME/.local/state/nanod`. `None`
+/// where none of them is set. An `XDG_STATE_HOME` that is not absolute counts as unset,
+/// as the XDG Base Directory Specification has it.
+#[must_use]
+pub fn default_state(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| env(name).filter(|value| !value.is_empty());
+    if let Some(folders) = set("STATE_DIRECTORY") {
+        return env::split_paths(&folders).next();
+    }
+    if let Some(home) = set("XDG_STATE_HOME").map(PathBuf::from)
+        && home.is_absolute()
+    {
+        return Some(home.join("nanod"));
+    }
+    Some(PathBuf::from(set("HOME")?).join(".local/state/nanod"))
+}

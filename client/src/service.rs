@@ -1,0 +1,163 @@
+//! Who answers messages.
+
+use std::{future::Future, sync::Arc};
+
+use nano_routing::{Pattern, PatternError, Tree};
+use nano_wire::{InstanceId, message::Policy};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime;
+
+use crate::{
+    Body, ConnectError, Context, HandlerError, Options,
+    handler::{Handle, Raw, Typed},
+    peer::Handlers,
+    session::Session,
+};
+
+/// Collects the patterns of a service and their handlers.
+#[derive(Default)]
+#[must_use]
+pub struct ServiceBuilder {
+    routes: Vec<Route>,
+    policy: Policy,
+}
+
+struct Route {
+    pattern: String,
+    policy: Policy,
+    handler: Arc<dyn Handle>,
+}
+
+/// A running service: one instance of each of its patterns. Dropping it disconnects at
+/// once; [`drain`](Self::drain) ends the calls in flight first.
+pub struct Service {
+    session: Arc<Session>,
+}
+
+/// Why a service ended that was not told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// The node no longer lets it in.
+    #[error(transparent)]
+    Session(#[from] ConnectError),
+    /// The system does not tell of signals.
+    #[error("cannot wait for a signal: {0}")]
+    Signal(#[from] std::io::Error),
+}
+
+impl Service {
+    /// A service without patterns yet.
+    pub fn builder() -> ServiceBuilder {
+        ServiceBuilder::default()
+    }
+
+    /// Which instance this is.
+    #[must_use]
+    pub fn instance(&self) -> InstanceId {
+        self.session.instance
+    }
+
+    /// Serves until SIGINT or SIGTERM, then [drains](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// If the service ends before, since the node no longer lets it in.
+    pub async fn run(self) -> Result<(), Stopped> {
+        tokio::select! {
+            signal = interrupted() => signal?,
+            reason = self.session.ended() => return Err(reason.unwrap_or(ConnectError::Stopped).into()),
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Leaves without costing a call: the node gives it no new ones, those in flight are
+    /// answered, then it disconnects.
+    pub async fn drain(self) {
+        self.session.leave().await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.session.stop();
+    }
+}
+
+impl ServiceBuilder {
+    /// Declares a policy for the patterns that are added after it.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Answers a pattern with a function of values. It takes JSON and bincode, and
+    /// answers in the encoding of the request.
+    pub fn on<F, T, Fut, R>(self, pattern: &str, handler: F) -> Self
+    where
+        F: Fn(Context, T) -> Fut + Send + Sync + 'static,
+        T: DeserializeOwned + 'static,
+        Fut: Future<Output = Result<R, HandlerError>> + Send + 'static,
+        R: Serialize + 'static,
+    {
+        self.add(pattern, Arc::new(Typed::new(handler)))
+    }
+
+    /// Answers a pattern with a function of bodies.
+    pub fn on_raw<F, Fut>(self, pattern: &str, handler: F) -> Self
+    where
+        F: Fn(Context, Body) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Body, HandlerError>> + Send + 'static,
+    {
+        self.add(pattern, Arc::new(Raw(handler)))
+    }
+
+    /// Connects to a node and registers every pattern. Handlers run on the runtime that
+    /// this is called on.
+    ///
+    /// # Errors
+    ///
+    /// If a pattern is none, there are no certificates to connect with, no session comes
+    /// to be within [`Options::connect_timeout`], or the node refuses a registration.
+    pub async fn start(self, options: Options) -> Result<Service, ConnectError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let mut by_pattern = Tree::new();
+        let mut patterns = Vec::new();
+        for route in self.routes {
+            let pattern = Pattern::parse(&route.pattern)
+                .map_err(|error: PatternError| ConnectError::Pattern(route.pattern, error))?;
+            patterns.push((pattern.clone(), route.policy));
+            by_pattern.insert(pattern, route.handler);
+        }
+        let handlers = Handlers {
+            by_pattern,
+            runtime,
+        };
+        let session = Session::start(options, patterns, Some(handlers)).await?;
+        Ok(Service { session })
+    }
+
+    fn add(mut self, pattern: &str, handler: Arc<dyn Handle>) -> Self {
+        self.routes.push(Route {
+            pattern: pattern.to_owned(),
+            policy: self.policy.clone(),
+            handler,
+        });
+        self
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,202 @@
+//! From an address to a connection on which both sides have greeted each other and every
+//! pattern is registered.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use nano_tls::{Bundle, Expect, Kind};
+use nano_wire::{
+    Hop,
+    control::{self, ControlError, ControlReceiver, ControlSender},
+    lane::{Link, LinkConfig},
+    message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
+};
+use quinn::Connection;
+use tokio::{net::lookup_host, time::timeout};
+
+use super::Session;
+use crate::{
+    ConnectError,
+    io::{client_config, io},
+    peer::{Peer, PeerLink},
+};
+
+/// A connection that can be used.
+pub(super) struct Established {
+    pub(super) link: Arc<PeerLink>,
+    pub(super) sender: ControlSender,
+    pub(super) receiver: ControlReceiver,
+}
+
+/// Connects to the node, greets it and registers every pattern.
+pub(super) async fn establish(session: &Arc<Session>) -> Result<Established, ConnectError> {
+    let greeted = greet(session);
+    let (connection, mut sender, mut receiver, welcome) =
+        timeout(session.options.connect_timeout, greeted)
+            .await
+            .map_err(|_| unreachable(session, "no answer in time"))??;
+    let config = LinkConfig {
+        own: limits(session),
+        peer: welcome.limits,
+        hop: if session.handlers.is_some() {
+            Hop::Instance
+        } else {
+            Hop::Caller
+        },
+        tasks: io().tasks.clone(),
+    };
+    let peer = Peer {
+        session: Arc::clone(session),
+    };
+    let link = Link::start(connection, config, peer);
+    register(session, &mut sender, &mut receiver).await?;
+    Ok(Established {
+        link,
+        sender,
+        receiver,
+    })
+}
+
+async fn greet(
+    session: &Session,
+) -> Result<(Connection, ControlSender, ControlReceiver, Welcome), ConnectError> {
+    let connection = dial(session).await?;
+    let (mut sender, mut receiver) = control::open(&connection)
+        .await
+        .map_err(|error| unreachable(session, error))?;
+    let hello = Hello {
+        version: VERSION,
+        oldest: OLDEST_VERSION,
+        instance: session.instance,
+        limits: limits(session),
+        agent: concat!("nano-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    sender
+        .send(0, &Control::Hello(hello))
+        .await
+        .map_err(|error| unreachable(session, error))?;
+    match receiver.recv().await {
+        Ok((_, Control::Welcome(welcome))) if welcome.version <= VERSION => {
+            Ok((connection, sender, receiver, welcome))
+        }
+        Ok((_, Control::Welcome(welcome))) => {
+            let reason = format!("it speaks version {} of the protocol", welcome.version);
+            Err(unreachable(session, reason))
+        }
+        Ok(_) => Err(unreachable(session, "it did not greet")),
+        // The connection knows more: why the node closed it.
+        Err(error) => Err(unreachable(
+            session,
+            connection
+                .close_reason()
+                .map_or_else(|| error.to_string(), |reason| reason.to_string()),
+        )),
+    }
+}
+
+async fn dial(session: &Session) -> Result<Connection, ConnectError> {
+    let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
+    let mut last = None;
+    for address in resolve(&session.options.node).await? {
+        let connecting = io()
+            .endpoint(address)
+            .map_err(|error| unreachable(session, error))?
+            .connect_with(config.clone(), address, SERVER_NAME)
+            .map_err(|error| unreachable(session, error))?;
+        match connecting.await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) => unreachable(session, error),
+        None => unreachable(session, "its name has no address"),
+    })
+}
+
+/// Sent in the handshake, where some name has to stand; identities are URIs, which are
+/// checked instead.
+const SERVER_NAME: &str = "nanod";
+
+fn tls(session: &Session) -> Result<rustls::ClientConfig, ConnectError> {
+    let folder = session.options.bundle().unwrap_or_default();
+    let config = Bundle::load(&folder).and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
+    config.map_err(|error| certificates(session, error))
+}
+
+async fn resolve(node: &str) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
+    lookup_host(node)
+        .await
+        .map_err(|error| ConnectError::Address {
+            address: node.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+/// Registers every pattern; the requests are sent together, so that the node commits them
+/// together.
+async fn register(
+    session: &Session,
+    sender: &mut ControlSender,
+    receiver: &mut ControlReceiver,
+) -> Result<(), ConnectError> {
+    let incarnation = session.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
+    for (id, (pattern, policy)) in (0..).zip(&session.patterns) {
+        let register = Register {
+            pattern: pattern.as_str().to_owned(),
+            incarnation,
+            policy: policy.clone(),
+        };
+        sender
+            .send(id, &Control::Register(register))
+            .await
+            .map_err(|error| unreachable(session, error))?;
+    }
+    let mut missing = session.patterns.len();
+    while missing > 0 {
+        match receiver.recv().await {
+            Ok((_, Control::Done)) => missing -= 1,
+            Ok((id, Control::Refused(failure))) => {
+                let pattern = usize::try_from(id)
+                    .ok()
+                    .and_then(|id| session.patterns.get(id))
+                    .map(|(pattern, _)| pattern.to_string());
+                return Err(ConnectError::Registration {
+                    pattern: pattern.unwrap_or_default(),
+                    failure,
+                });
+            }
+            Ok((_, Control::Drain)) => return Err(unreachable(session, "it is stopping")),
+            Ok(_) => {}
+            Err(error) => return Err(lost(session, &error)),
+        }
+    }
+    Ok(())
+}
+
+fn lost(session: &Session, error: &ControlError) -> ConnectError {
+    unreachable(session, error)
+}
+
+fn limits(session: &Session) -> Limits {
+    Limits {
+        max_in_flight: session.options.max_in_flight,
+        max_body: session.options.max_body,
+    }
+}
+
+fn unreachable(session: &Session, reason: impl ToString) -> ConnectError {
+    ConnectError::Unreachable {
+        address: session.options.node.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
+    ConnectError::Certificates {
+        folder: session.options.bundle().unwrap_or_default(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,240 @@
+//! What the daemon is told: flags, `NANO_*` variables and a TOML file come in, one checked
+//! [`Config`] goes out, or every mistake at once.
+//!
+//! A flag wins over a variable, a variable over the file, the file over the default. Only the value
+//! that wins is checked, so that a flag can stand in for a broken variable; a file must be TOML and
+//! hold known keys whatever overrides it. [`SETTINGS`] lists the settings; [`Config::resolve`] is
+//! pure, and [`Config::load`] is the one function that asks the system.
+
+mod document;
+mod error;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, thread};
+
+pub use self::error::{Error, Errors, Origin};
+pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
+
+use self::document::Document;
+use self::setting::{Given, MAX_THREADS, STATE, Value};
+
+/// How a node is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where HTTP listens (TCP).
+    pub http: SocketAddr,
+    /// Where QUIC listens (UDP).
+    pub quic: SocketAddr,
+    /// The folder of the registry, the lock and, unless `tls` names another, the authority.
+    pub state: PathBuf,
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem`; none for the node's own authority, in
+    /// `<state>/tls`.
+    pub tls: Option<PathBuf>,
+    /// Data threads, each with its own runtime and sockets.
+    pub threads: usize,
+    /// A file that is written once the node serves.
+    pub ready_file: Option<PathBuf>,
+    /// A tracing filter. Its grammar belongs to the subscriber, which checks it.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// How long routes stay suspect, after their session is lost or the node restarted, before they
+    /// are removed.
+    pub grace: Duration,
+    /// The deadline of a stop.
+    pub drain: Duration,
+    /// The deadline of HTTP calls that name none.
+    pub deadline: Duration,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// The most connections, of QUIC and of HTTP each.
+    pub max_connections: usize,
+    /// The most calls in flight on one connection.
+    pub max_in_flight: u32,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object per line.
+    Json,
+}
+
+/// An environment: the value of a variable, if it is set.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// All that a configuration follows from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The raw text of each flag that was given, under its setting's key (`ready_file` for
+    /// `--ready-file`).
+    pub flags: &'a BTreeMap<&'static str, String>,
+    /// The environment.
+    pub env: Env<'a>,
+    /// The name and the text of the TOML file, if there is one.
+    pub file: Option<(&'a Path, &'a str)>,
+    /// How many cores the machine has.
+    pub cores: usize,
+}
+
+impl Config {
+    /// Reads the process's environment and the file that `--config` or `NANO_CONFIG` names, then
+    /// resolves as [`Config::resolve`] does. A named file that cannot be read is one more error.
+    pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Config, Errors> {
+        let env = |name: &str| std::env::var_os(name);
+        let (file, unread) = match read_file(flags, &env) {
+            Ok(file) => (file, Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        let sources = Sources {
+            flags,
+            env: &env,
+            file: file.as_ref().map(|(path, text)| (&**path, &**text)),
+            cores: thread::available_parallelism().map_or(1, NonZero::get),
+        };
+        resolve_after(unread, &sources)
+    }
+
+    /// Takes each setting from the first layer that has it: flag, variable, file, default.
+    pub fn resolve(sources: &Sources<'_>) -> Result<Config, Errors> {
+        resolve_after(Vec::new(), sources)
+    }
+
+    fn defaults(cores: usize, state: PathBuf) -> Config {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
+        Config {
+            http: here,
+            quic: here,
+            state,
+            tls: None,
+            threads: (cores / 2).clamp(1, MAX_THREADS as usize),
+            ready_file: None,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            grace: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+            deadline: Duration::from_secs(30),
+            max_body: 16 << 20,
+            max_connections: 20_000,
+            max_in_flight: 65_536,
+        }
+    }
+}
+
+/// Where a node keeps its state when nobody says: the first folder of `$STATE_DIRECTORY` (systemd),
+/// else `$XDG_STATE_HOME/nanod`, else `$HOME/.local/state/nanod`.
+///
+/// An empty variable counts as unset, and so does a relative `$XDG_STATE_HOME`, as its
+/// specification asks.
+pub fn default_state(env: Env<'_>) -> Option<PathBuf> {
+    let folder = |name| env(name).filter(|value| !value.is_empty());
+    let systemd = || {
+        let folders = folder("STATE_DIRECTORY")?;
+        std::env::split_paths(&folders).find(|path| !path.as_os_str().is_empty())
+    };
+    let xdg = || {
+        let base = folder("XDG_STATE_HOME").map(PathBuf::from)?;
+        base.is_absolute().then(|| base.join("nanod"))
+    };
+    let home = || Some(PathBuf::from(folder("HOME")?).join(".local/state/nanod"));
+    systemd().or_else(xdg).or_else(home)
+}
+
+/// Resolves, and adds what is wrong to the errors met on the way here.
+fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config, Errors> {
+    let document = match sources.file.map(|(path, text)| Document::parse(path, text)) {
+        None => None,
+        Some(Ok(document)) => Some(document),
+        Some(Err(syntax)) => {
+            errors.extend(syntax);
+            None
+        }
+    };
+    // A file that could not be read or parsed may have named the state folder.
+    let file_is_known = errors.is_empty();
+    errors.extend(document.iter().flat_map(Document::unknown_keys));
+
+    let find = |key| find(key, sources, document.as_ref());
+    let state = default_state(sources.env);
+    if state.is_none() && file_is_known && find(STATE).is_none() {
+        errors.push(Error::NoState);
+    }
+    let mut config = Config::defaults(sources.cores, state.unwrap_or_default());
+    for setting in SETTINGS {
+        if let Some(given) = find(setting.key)
+            && let Err(error) = setting.apply(given, &mut config)
+        {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() {
+        Ok(config)
+    } else {
+        Err(Errors::new(errors))
+    }
+}
+
+/// The value that wins, and where it is from.
+fn find(
+    key: &'static str,
+    sources: &Sources<'_>,
+    document: Option<&Document<'_>>,
+) -> Option<Given> {
+    find_outside_file(key, sources.flags, sources.env)
+        .or_else(|| document.and_then(|document| document.get(key)))
+}
+
+fn find_outside_file(
+    key: &'static str,
+    flags: &BTreeMap<&'static str, String>,
+    env: Env<'_>,
+) -> Option<Given> {
+    let flag = || {
+        let value = Value::Text(flags.get(key)?.clone());
+        Some(Given {
+            value,
+            origin: Origin::Flag(flag_name(key)),
+        })
+    };
+    let variable = || {
+        let name = env_name(key);
+        let value = match env(&name)?.into_string() {
+            Ok(text) => Value::Text(text),
+            Err(raw) => Value::Unusable(format!("{raw:?} (not UTF-8)")),
+        };
+        Some(Given {
+            value,
+            origin: Origin::Variable(name),
+        })
+    };
+    flag().or_else(variable)
+}
+
+/// Reads the file that `--config` or `NANO_CONFIG` names, if one does.
+fn read_file(
+    flags: &BTreeMap<&'static str, String>,
+    env: Env<'_>,
+) -> Result<Option<(PathBuf, String)>, Error> {
+    let Some(given) = find_outside_file(CONFIG, flags, env) else {
+        return Ok(None);
+    };
+    let (path, origin) = given.into_path(CONFIG)?;
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(reason) => Err(Error::Unreadable {
+            path,
+            origin,
+            reason,
+        }),
+    }
+}

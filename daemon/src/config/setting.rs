@@ -1,0 +1,284 @@
+//! The table of settings: a key and the text somebody gave for it come in, a field of the
+//! [`Config`] is set, or an error says what was expected.
+//!
+//! A new setting is one entry of [`SETTINGS`], beside its field in [`Config`] and that field's
+//! default.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, Error, LogFormat, Origin};
+
+/// The key of the one option that is no setting: the path of the TOML file, by flag or variable.
+pub const CONFIG: &str = "config";
+
+/// Every setting, in the order that errors and help list them.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "http",
+        help: "Address that HTTP listens on (TCP)",
+        default: "127.0.0.1:9999",
+        kind: Kind::Address(|config, address| config.http = address),
+    },
+    Setting {
+        key: "quic",
+        help: "Address that QUIC listens on (UDP)",
+        default: "127.0.0.1:9999",
+        kind: Kind::Address(|config, address| config.quic = address),
+    },
+    Setting {
+        key: STATE,
+        help: "Folder of the node's state",
+        default: "$STATE_DIRECTORY, $XDG_STATE_HOME/nanod or ~/.local/state/nanod",
+        kind: Kind::Path(|config, path| config.state = path),
+    },
+    Setting {
+        key: "tls",
+        help: "Folder with ca.pem, cert.pem and key.pem",
+        default: "the node's own authority, in <state>/tls",
+        kind: Kind::Path(|config, path| config.tls = Some(path)),
+    },
+    Setting {
+        key: "threads",
+        help: "Number of data threads",
+        default: "one per two cores",
+        kind: Kind::Integer(1..=MAX_THREADS, |config, n| config.threads = n as usize),
+    },
+    Setting {
+        key: "ready_file",
+        help: "File to write once the node serves",
+        default: "none",
+        kind: Kind::Path(|config, path| config.ready_file = Some(path)),
+    },
+    Setting {
+        key: "log",
+        help: "Filter of log lines, as tracing has it",
+        default: "info",
+        kind: Kind::Filter(|config, filter| config.log = filter),
+    },
+    Setting {
+        key: "log_format",
+        help: "Look of log lines, text or json",
+        default: "text",
+        kind: Kind::Format(|config, format| config.log_format = format),
+    },
+    Setting {
+        key: "grace_ms",
+        help: "Milliseconds that routes outlive a lost session or a restart",
+        default: "10000",
+        kind: Kind::Integer(0..=HOUR_MS, |config, n| config.grace = millis(n)),
+    },
+    Setting {
+        key: "drain_ms",
+        help: "Milliseconds that a stop may take",
+        default: "10000",
+        kind: Kind::Integer(0..=HOUR_MS, |config, n| config.drain = millis(n)),
+    },
+    Setting {
+        key: "deadline_ms",
+        help: "Milliseconds that an HTTP call may take unless it says",
+        default: "30000",
+        kind: Kind::Integer(1..=HOUR_MS, |config, n| config.deadline = millis(n)),
+    },
+    Setting {
+        key: "max_body",
+        help: "Largest body, in bytes or with KiB, MiB, GiB",
+        default: "16 MiB",
+        kind: Kind::Size(KIB..=GIB, |config, n| config.max_body = n as usize),
+    },
+    Setting {
+        key: "max_connections",
+        help: "Most connections, of QUIC and of HTTP each",
+        default: "20000",
+        kind: Kind::Integer(1..=1_000_000, |config, n| {
+            config.max_connections = n as usize
+        }),
+    },
+    Setting {
+        key: "max_in_flight",
+        help: "Most calls in flight on one connection",
+        default: "65536",
+        kind: Kind::Integer(1..=1_048_576, |config, n| config.max_in_flight = n),
+    },
+];
+
+/// One setting: what it is called, what it means, what it accepts.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key in the TOML file, from which [`flag_name`] and [`env_name`] follow.
+    pub key: &'static str,
+    /// What it means, in a few words.
+    pub help: &'static str,
+    /// What holds when nobody sets it, in words.
+    pub default: &'static str,
+    kind: Kind,
+}
+
+impl Setting {
+    /// What a value has to be, in words.
+    pub fn expected(&self) -> String {
+        self.kind.expected()
+    }
+
+    /// Writes the value into the setting's field.
+    pub(super) fn apply(&self, given: Given, config: &mut Config) -> Result<(), Error> {
+        let text = match &given.value {
+            Value::Text(text) => Some(text),
+            Value::Integer(text) => self.kind.is_number().then_some(text),
+            Value::Unusable(_) => None,
+        };
+        text.and_then(|text| self.kind.set(text, config))
+            .ok_or_else(|| given.refused(self.key, self.expected()))
+    }
+}
+
+/// The name of a key's flag, without the dashes in front: `ready-file`.
+pub fn flag_name(key: &str) -> String {
+    key.replace('_', "-")
+}
+
+/// The name of a key's environment variable: `NANO_READY_FILE`.
+pub fn env_name(key: &str) -> String {
+    format!("NANO_{}", key.to_ascii_uppercase())
+}
+
+/// The key of the state folder, the one setting that may lack a default.
+pub(super) const STATE: &str = "state";
+
+/// The most data threads a node may have.
+pub(super) const MAX_THREADS: u32 = 256;
+
+/// A value that was given for a setting.
+pub(super) struct Given {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+impl Given {
+    /// The value as the path that `key` asks for.
+    pub(super) fn into_path(self, key: &'static str) -> Result<(PathBuf, Origin), Error> {
+        match &self.value {
+            Value::Text(text) if not_blank(text).is_some() => Ok((text.into(), self.origin)),
+            _ => Err(self.refused(key, A_PATH.to_owned())),
+        }
+    }
+
+    fn refused(self, key: &'static str, expected: String) -> Error {
+        let value = match self.value {
+            Value::Text(text) => format!("{text:?}"),
+            Value::Integer(shown) | Value::Unusable(shown) => shown,
+        };
+        Error::Invalid {
+            key,
+            value,
+            origin: self.origin,
+            expected,
+        }
+    }
+}
+
+/// What a layer holds for a key.
+pub(super) enum Value {
+    /// Text, as flags, variables and TOML strings are.
+    Text(String),
+    /// A TOML integer, in decimal.
+    Integer(String),
+    /// What no setting accepts, as an error shows it.
+    Unusable(String),
+}
+
+/// What a setting accepts, and the field it goes to.
+#[derive(Debug)]
+enum Kind {
+    Address(fn(&mut Config, SocketAddr)),
+    Path(fn(&mut Config, PathBuf)),
+    Integer(RangeInclusive<u32>, fn(&mut Config, u32)),
+    Size(RangeInclusive<u32>, fn(&mut Config, u32)),
+    Filter(fn(&mut Config, String)),
+    Format(fn(&mut Config, LogFormat)),
+}
+
+impl Kind {
+    fn set(&self, text: &str, config: &mut Config) -> Option<()> {
+        match self {
+            Kind::Address(set) => set(config, text.parse().ok()?),
+            Kind::Path(set) => set(config, not_blank(text)?.into()),
+            Kind::Integer(range, set) => set(config, within(range, text.parse().ok()?)?),
+            Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
+            Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
+            Kind::Format(set) => set(config, parse_format(text)?),
+        }
+        Some(())
+    }
+
+    fn expected(&self) -> String {
+        match self {
+            Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9999".to_owned(),
+            Kind::Path(_) => A_PATH.to_owned(),
+            Kind::Integer(range, _) => {
+                format!("an integer from {} to {}", range.start(), range.end())
+            }
+            Kind::Size(range, _) => format!(
+                "a size from {} to {}, in bytes or with KiB, MiB, GiB",
+                show_size(*range.start()),
+                show_size(*range.end())
+            ),
+            Kind::Filter(_) => "a log filter, such as info or warn,nanod=debug".to_owned(),
+            Kind::Format(_) => "text or json".to_owned(),
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Kind::Integer(..) | Kind::Size(..))
+    }
+}
+
+fn not_blank(text: &str) -> Option<&str> {
+    (!text.trim().is_empty()).then_some(text)
+}
+
+fn within(range: &RangeInclusive<u32>, number: u32) -> Option<u32> {
+    range.contains(&number).then_some(number)
+}
+
+/// Parses `16777216`, `16MiB` or `16 MiB`.
+fn parse_size(text: &str) -> Option<u32> {
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?.trim_end(), *unit)))
+        .unwrap_or((text, 1));
+    number.parse::<u32>().ok()?.checked_mul(unit)
+}
+
+fn show_size(bytes: u32) -> String {
+    UNITS
+        .iter()
+        .find(|(_, unit)| bytes.is_multiple_of(*unit))
+        .map_or_else(
+            || bytes.to_string(),
+            |(suffix, unit)| format!("{} {suffix}", bytes / unit),
+        )
+}
+
+fn parse_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn millis(number: u32) -> Duration {
+    Duration::from_millis(number.into())
+}
+
+const A_PATH: &str = "a path";
+const HOUR_MS: u32 = 3_600_000;
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+const GIB: u32 = 1 << 30;
+
+/// The suffixes of sizes, the largest first.
+const UNITS: [(&str, u32); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];

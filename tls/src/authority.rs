@@ -1,0 +1,252 @@
+//! The authority: a trust domain comes in, bundles that its members trust go out.
+//!
+//! `ca.pem` and `ca-key.pem` own the state. The certificate names its trust domain in its one URI,
+//! `spiffe://<trust domain>`, as SPIFFE has it, so that the two files are all there is to keep.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::bundle::{Bundle, PemTexts};
+use crate::config::provider;
+use crate::folder::{self, Access, Entry, Folder};
+use crate::identity::{authority_uri, check_trust_domain, parse_authority_uri};
+use crate::{Error, Identity, Name, Result, leaf};
+
+/// How long a party's certificate lives unless told otherwise: 397 days.
+pub const LEAF_LIFETIME: Duration = Duration::from_secs(397 * DAY);
+
+/// What issues certificates for one trust domain.
+#[derive(Debug)]
+pub struct Authority {
+    trust_domain: String,
+    ca_pem: String,
+    not_after: SystemTime,
+    /// The key lives in here; its `Debug` leaves the key out.
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new authority, with a key of its own, for ten years.
+    pub fn create(trust_domain: &str) -> Result<Self> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Self::with_key(trust_domain, key)
+    }
+
+    /// The authority whose files are in `dir`.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(KEY_FILE));
+        let ca_pem = folder::read(&ca_path, Access::Public, LOST)?;
+        let key_pem = folder::read(&key_path, Access::Secret, LOST)?;
+        let key = parse_key(&key_pem).map_err(|error| error.in_file(&key_path, RESTORE))?;
+        let (authority, certified) =
+            Self::parse(ca_pem, key).map_err(|error| error.in_file(&ca_path, RESTORE))?;
+        if certified != authority.issuer.key().public_key_raw() {
+            return Err(Error::KeyMismatch {
+                certificate: ca_path,
+                key: key_path,
+            });
+        }
+        Ok(authority)
+    }
+
+    /// Writes the authority's files into `dir`, which must not hold an authority yet.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let folder = Folder::open(dir)?;
+        for name in [KEY_FILE, CA_FILE] {
+            if folder.has(name)? {
+                return Err(Error::AuthorityExists {
+                    path: dir.join(name),
+                });
+            }
+        }
+        self.write_into(&folder)
+    }
+
+    /// What a party needs to be `name` in this trust domain, with a new key. The certificate
+    /// begins five minutes back, for clocks that are behind, and never outlives the authority's.
+    pub fn issue(&self, name: &Name, lifetime: Duration) -> Result<Bundle> {
+        let now = SystemTime::now();
+        if self.not_after <= now {
+            return Err(Error::AuthorityExpired {
+                trust_domain: self.trust_domain.clone(),
+            });
+        }
+        let end = now
+            .checked_add(lifetime)
+            .map_or(self.not_after, |end| end.min(self.not_after));
+        let identity = Identity::of(self.trust_domain.as_str(), name.clone())?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = leaf_params(&identity, now, end)?.signed_by(&key, &self.issuer)?;
+        Bundle::from_pem(PemTexts {
+            ca: self.ca_pem.clone(),
+            cert: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// The trust domain.
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// The authority's certificate, which all its members trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The authority in `dir`, made if there is none. A key alone is what a killed writer
+    /// leaves: it gets a new certificate under the old subject, so what it signed stays good. A
+    /// certificate alone is an authority that lost its key, which nobody can make up for.
+    pub(crate) fn load_or_create(dir: &Path, trust_domain: &str) -> Result<Self> {
+        let folder = Folder::open(dir)?;
+        if folder.has(CA_FILE)? {
+            return Self::load(dir);
+        }
+        let authority = if folder.has(KEY_FILE)? {
+            let path = dir.join(KEY_FILE);
+            let key = parse_key(&folder::read(&path, Access::Secret, LOST)?)
+                .map_err(|error| error.in_file(path, RESTORE))?;
+            Self::with_key(trust_domain, key)?
+        } else {
+            Self::create(trust_domain)?
+        };
+        authority.write_into(&folder)?;
+        Ok(authority)
+    }
+
+    fn with_key(trust_domain: &str, key: KeyPair) -> Result<Self> {
+        check_trust_domain(trust_domain)?;
+        let certificate = authority_params(trust_domain, &key)?.self_signed(&key)?;
+        let (authority, _) = Self::parse(certificate.pem(), key)?;
+        Ok(authority)
+    }
+
+    /// The authority of the first certificate in `ca_pem`, and the public key certified there.
+    /// More certificates may follow, of authorities that are on their way in or out.
+    fn parse(ca_pem: String, key: KeyPair) -> Result<(Self, Vec<u8>)> {
+        let der =
+            CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| Error::Pem {
+                what: "certificate",
+                why: error.to_string(),
+            })?;
+        let certificate = leaf::parse(&der)?;
+        if !certificate.is_ca() {
+            return Err(Error::Certificate("it is not an authority's".into()));
+        }
+        let trust_domain = parse_authority_uri(leaf::only_uri(&certificate)?)?;
+        let not_after = leaf::system_time(certificate.validity().not_after);
+        let public_key = certificate.public_key().subject_public_key.data.to_vec();
+        let issuer = Issuer::from_ca_cert_der(&der, key)?;
+        let authority = Self {
+            trust_domain,
+            ca_pem,
+            not_after,
+            issuer,
+        };
+        Ok((authority, public_key))
+    }
+
+    /// The key goes first: a certificate without its key could not be repaired.
+    fn write_into(&self, folder: &Folder) -> Result<()> {
+        folder.replace(&[
+            Entry {
+                name: KEY_FILE,
+                text: &self.issuer.key().serialize_pem(),
+                access: Access::Secret,
+            },
+            Entry {
+                name: CA_FILE,
+                text: &self.ca_pem,
+                access: Access::Public,
+            },
+        ])
+    }
+}
+
+fn authority_params(trust_domain: &str, key: &KeyPair) -> Result<CertificateParams> {
+    let now = SystemTime::now();
+    let mut params = params(&authority_uri(trust_domain), now, now + LIFETIME)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // The subject follows from the key: two authorities never pass for one another, and a key
+    // that is certified again keeps its name.
+    let id = params.key_identifier(key);
+    let id: String = id
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("nano authority {id}"));
+    Ok(params)
+}
+
+fn leaf_params(identity: &Identity, now: SystemTime, end: SystemTime) -> Result<CertificateParams> {
+    let mut params = params(&identity.to_string(), now, end)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    // For the eyes of who lists certificates; only the URI counts.
+    let short = identity.short();
+    if short.len() <= MAX_COMMON_NAME {
+        params.distinguished_name.push(DnType::CommonName, short);
+    }
+    Ok(params)
+}
+
+/// What all certificates share. Every default of rcgen that would be wrong is set: validity,
+/// serial number, subject and alternative names.
+fn params(uri: &str, now: SystemTime, end: SystemTime) -> Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.not_before = (now - CLOCK_SKEW).into();
+    params.not_after = end.into();
+    params.serial_number = Some(serial_number()?);
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+    Ok(params)
+}
+
+/// 16 random bytes that make a positive number of just that length.
+fn serial_number() -> Result<SerialNumber> {
+    let mut bytes = [0; 16];
+    provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| Error::Random)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn parse_key(pem: &str) -> Result<KeyPair> {
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| Error::Pem {
+        what: "private key",
+        why: error.to_string(),
+    })?;
+    KeyPair::try_from(&der).map_err(|error| Error::Key(error.to_string()))
+}
+
+const CA_FILE: &str = "ca.pem";
+const KEY_FILE: &str = "ca-key.pem";
+
+const LOST: &str = "restore it from a backup, or move the folder away and make a new authority, \
+                    which cuts off whoever trusts the old one";
+const RESTORE: &str = "restore the file from a backup";
+
+const DAY: u64 = 24 * 60 * 60;
+const LIFETIME: Duration = Duration::from_secs(3652 * DAY);
+const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// X.509's bound for a common name.
+const MAX_COMMON_NAME: usize = 64;

@@ -1,0 +1,157 @@
+//! Folders of PEM files: texts come in, files with exact modes go out, whatever the umask.
+//!
+//! The file system owns the state. A writer holds the folder's lock, writes every file beside its
+//! place, flushes, and then renames them in the given order; the last file's stage is there until
+//! all are in place, which tells a reader that the files do not belong together yet. A stage that
+//! a killed writer left is taken down by the next one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// A folder that nobody else is writing to.
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Held, not used: closing it lets the next writer in.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is missing, for its owner only, and waits for other writers.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)))
+                .map_err(Error::io("create", path))?;
+        }
+        let lock_path = path.join(".lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(Error::io("open", &lock_path))?;
+        lock.lock().map_err(Error::io("lock", &lock_path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Whether the folder has this file.
+    pub(crate) fn has(&self, name: &str) -> Result<bool> {
+        let path = self.path.join(name);
+        path.try_exists().map_err(Error::io("look for", path))
+    }
+
+    /// Puts the files in place, in this order.
+    pub(crate) fn replace(&self, files: &[Entry<'_>]) -> Result<()> {
+        let staged = files.iter().try_for_each(|file| self.stage(file));
+        let placed = staged.and_then(|()| files.iter().try_for_each(|file| self.place(file)));
+        if placed.is_err() {
+            // The error that stopped the work is the one to report.
+            files.iter().for_each(|file| {
+                let _ = fs::remove_file(stage(&self.path, file.name));
+            });
+        }
+        placed?;
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::io("flush", &self.path))
+    }
+
+    fn stage(&self, file: &Entry<'_>) -> Result<()> {
+        let path = stage(&self.path, file.name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", path)(error));
+            }
+            _ => {}
+        }
+        let mode = file.access.mode();
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path)
+            .and_then(|mut staged| {
+                staged.set_permissions(Permissions::from_mode(mode))?;
+                staged.write_all(file.text.as_bytes())?;
+                staged.sync_all()
+            })
+            .map_err(Error::io("write", path))
+    }
+
+    fn place(&self, file: &Entry<'_>) -> Result<()> {
+        let path = self.path.join(file.name);
+        fs::rename(stage(&self.path, file.name), &path).map_err(Error::io("write", path))
+    }
+}
+
+/// A file to be.
+pub(crate) struct Entry<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'a str,
+    pub(crate) access: Access,
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Access {
+    /// Its owner.
+    Secret,
+    /// Everybody who gets into the folder.
+    Public,
+}
+
+impl Access {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Secret => 0o600,
+            Self::Public => 0o644,
+        }
+    }
+}
+
+/// The file's text; a secret that others can get at is refused. `fix` tells what to do when the
+/// file is missing.
+pub(crate) fn read(path: &Path, access: Access, fix: &'static str) -> Result<String> {
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::Missing {
+            path: path.to_owned(),
+            fix,
+        },
+        _ => Error::io("read", path)(error),
+    })?;
+    if let Access::Secret = access {
+        // Asked of the open file: the path may lead elsewhere by now.
+        let metadata = file.metadata().map_err(Error::io("read", path))?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(Error::KeyExposed {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .map_err(Error::io("read", path))?;
+    Ok(text)
+}
+
+/// Whether a writer is between its first file and `last`, or was killed there.
+pub(crate) fn is_unsettled(folder: &Path, last: &str) -> bool {
+    stage(folder, last).exists()
+}
+
+fn stage(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
+}

@@ -1,0 +1,24 @@
+//! Who may connect: the authority, the identities it vouches for, and mutual TLS 1.3 between them.
+//!
+//! PEM files come in, rustls configurations go out. An [`Authority`] issues [`Bundle`]s, one a
+//! party; a bundle makes the server's and the client's side of a connection, and each side learns
+//! the other's [`Identity`] from the single URI in its certificate. [`set_up`] does all of it for
+//! a node that was told nothing. The files own the state; nothing here outlives its values.
+//!
+//! The cryptography is aws-lc-rs, named wherever rustls asks and never taken from the process.
+
+mod authority;
+mod bundle;
+mod config;
+mod error;
+mod folder;
+mod identity;
+mod leaf;
+mod setup;
+
+pub use authority::{Authority, LEAF_LIFETIME};
+pub use bundle::Bundle;
+pub use config::{ALPN, Expect, peer_identity};
+pub use error::{Error, Result};
+pub use identity::{Identity, Kind, Name, TRUST_DOMAIN};
+pub use setup::{LocalTls, authority_dir, client_dir, node_dir, set_up};

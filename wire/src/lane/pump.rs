@@ -1,0 +1,556 @@
+//! The tasks of a link: they move bytes between QUIC and the link's buffers, and end with
+//! the connection.
+//!
+//! | task | how many | ends |
+//! | --- | --- | --- |
+//! | [`accept_lanes`], [`accept_bodies`], [`watch`] | one each | with the connection |
+//! | [`run_call_lane`] | one a lane that this side opened | with the connection |
+//! | [`run_answer_lane`] | one a lane that the peer opened | with the connection |
+//! | a streamed body | one each | when sent, given up, or after [`STALL`] without progress |
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, WriteError};
+use tokio::{
+    task::coop,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    Answer, Handler, InBody, IncomingCall, Link, STALL,
+    body::{Active, BodyError, BodyHead, BodySender, Source},
+    inbound::{Begun, Violation},
+};
+use crate::{
+    CallHeader, CallId, Certainty, Code, Failure, ReplyHeader,
+    frame::{self, Frame, FrameError, Kind, Splitter},
+    message::{self, Direction, MessageError},
+    transport::Close,
+};
+
+/// How often a peer that owes answers is looked at.
+pub(super) const LIVENESS: Duration = Duration::from_millis(100);
+
+/// Shortest silence that counts.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// Deadlines are looked at together, this far apart at least.
+const TICK: Duration = Duration::from_millis(4);
+
+/// Longest wait for the first frame of a stream.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+
+/// When to come back to an instance whose answers pile up.
+const BACKLOG_RETRY: Duration = Duration::from_millis(100);
+
+/// Why a stream's task ended.
+#[derive(Debug, thiserror::Error)]
+enum PumpError {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Message(#[from] MessageError),
+    #[error("{0}")]
+    Violation(#[from] Violation),
+    #[error("a {0:?} frame has no place here")]
+    Misplaced(Kind),
+    #[error("a lane ended before its connection")]
+    LaneEnded,
+    #[error("answers were not taken for {} s", STALL.as_secs())]
+    Stuck,
+    #[error("{0}")]
+    Connection(#[from] ConnectionError),
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    #[error("{0}")]
+    Write(#[from] WriteError),
+}
+
+/// Accepts the lanes that the peer opens.
+pub(super) async fn accept_lanes<H: Handler>(link: Arc<Link<H>>) {
+    while let Ok((send, recv)) = link.connection.accept_bi().await {
+        let task = run_answer_lane(Arc::clone(&link), send, recv);
+        link.spawn(task);
+    }
+}
+
+/// A lane of the peer's calls: they come in here, and their answers leave.
+async fn run_answer_lane<H: Handler>(link: Arc<Link<H>>, send: SendStream, mut recv: RecvStream) {
+    let result = async {
+        let mut splitter = Splitter::default();
+        let lane = first_lane(&link, &mut recv, &mut splitter).await?;
+        tokio::try_join!(
+            read_calls(&link, lane, &mut recv, splitter),
+            write_answers(&link, lane, send)
+        )
+        .map(|_| ())
+    }
+    .await;
+    conclude(&link, result);
+}
+
+/// Reads the frame that makes a stream a lane, and the calls that came with it.
+async fn first_lane<H: Handler>(
+    link: &Arc<Link<H>>,
+    recv: &mut RecvStream,
+    splitter: &mut Splitter,
+) -> Result<usize, PumpError> {
+    let mut lane = None;
+    while lane.is_none() {
+        let chunk = timeout(FIRST_FRAME, recv.read_chunk(usize::MAX, true))
+            .await
+            .map_err(|_| PumpError::LaneEnded)??
+            .ok_or(PumpError::LaneEnded)?;
+        let received = Instant::now();
+        splitter.push(chunk.bytes, |frame| match (lane, frame.kind) {
+            (None, Some(Kind::Lane)) => {
+                lane = Some(link.inbound.lock().open_lane(frame.id)?);
+                Ok(())
+            }
+            (None, kind) => Err(PumpError::Misplaced(kind.unwrap_or(Kind::Void))),
+            (Some(lane), _) => on_call_frame(link, lane, frame, received),
+        })?;
+    }
+    lane.ok_or(PumpError::LaneEnded)
+}
+
+async fn read_calls<H: Handler>(
+    link: &Arc<Link<H>>,
+    lane: usize,
+    recv: &mut RecvStream,
+    mut splitter: Splitter,
+) -> Result<(), PumpError> {
+    while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
+        let received = Instant::now();
+        splitter.push(chunk.bytes, |frame| {
+            on_call_frame(link, lane, frame, received)
+        })?;
+        coop::consume_budget().await;
+    }
+    Err(PumpError::LaneEnded)
+}
+
+fn on_call_frame<H: Handler>(
+    link: &Arc<Link<H>>,
+    lane: usize,
+    frame: Frame<'_>,
+    received: Instant,
+) -> Result<(), PumpError> {
+    let id = CallId::from_u64(frame.id);
+    match frame.kind {
+        Some(Kind::Call) => on_call(link, lane, id, frame.payload, received),
+        Some(Kind::Cancel) => {
+            let job = link.inbound.lock().cancel(id);
+            link.room_made();
+            if let Some(job) = job {
+                link.handler.on_cancel(job);
+            }
+            Ok(())
+        }
+        None | Some(Kind::Void) => Ok(()),
+        Some(kind) => Err(PumpError::Misplaced(kind)),
+    }
+}
+
+fn on_call<H: Handler>(
+    link: &Arc<Link<H>>,
+    lane: usize,
+    id: CallId,
+    payload: &[u8],
+    received: Instant,
+) -> Result<(), PumpError> {
+    let (header, body) = message::front::<CallHeader<'_>>(Kind::Call, payload)?;
+    let begun = link.inbound.lock().begin(id, lane)?;
+    let (stop, refuse) = match begun {
+        Begun::Runs { stop } => (stop, false),
+        Begun::Backlog { stop } => (stop, true),
+        Begun::Stale => {
+            link.dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+    };
+    if let Some(job) = stop {
+        link.handler.on_cancel(job);
+    }
+    if refuse {
+        link.fail(id, &backlog(link));
+        return Ok(());
+    }
+    let body = match header.streamed {
+        None => InBody::Inline(body),
+        Some(length) if length > link.config.own.max_body => {
+            link.fail(id, &too_large(link, length, Certainty::Refused));
+            return Ok(());
+        }
+        Some(length) => InBody::Streamed(link.bodies.expect(Direction::Call, id, length)),
+    };
+    link.handler.on_call(
+        link,
+        IncomingCall {
+            id,
+            received,
+            header,
+            body,
+        },
+    );
+    Ok(())
+}
+
+async fn write_answers<H: Handler>(
+    link: &Arc<Link<H>>,
+    lane: usize,
+    mut send: SendStream,
+) -> Result<(), PumpError> {
+    loop {
+        let taken = link.inbound.lock().take(lane);
+        let Some(mut chunk) = taken else {
+            link.answer_writers[lane].notified().await;
+            continue;
+        };
+        while !chunk.is_empty() {
+            timeout(STALL, write_some(&mut send, &mut chunk))
+                .await
+                .map_err(|_| PumpError::Stuck)??;
+        }
+    }
+}
+
+/// A lane of own calls: they leave here, and their answers come in.
+pub(super) async fn run_call_lane<H: Handler>(link: Arc<Link<H>>, lane: usize) {
+    let result = async {
+        let (mut send, mut recv) = link.connection.open_bi().await?;
+        let mut first = BytesMut::new();
+        frame::append(&mut first, Kind::Lane, lane as u64, |_| {});
+        send.write_all(&first).await?;
+        tokio::try_join!(
+            write_calls(&link, lane, &mut send),
+            read_answers(&link, &mut recv)
+        )
+        .map(|_| ())
+    }
+    .await;
+    conclude(&link, result);
+}
+
+async fn write_calls<H: Handler>(
+    link: &Arc<Link<H>>,
+    lane: usize,
+    send: &mut SendStream,
+) -> Result<(), PumpError> {
+    let mut chunk = Bytes::new();
+    loop {
+        if chunk.is_empty() {
+            let next = link.outbound.lock().take(lane);
+            match next {
+                Some(next) => chunk = next,
+                None => link.call_writers[lane].notified().await,
+            }
+            continue;
+        }
+        let handed = write_some(send, &mut chunk).await?;
+        link.outbound.lock().handed(lane, handed);
+        link.room_made();
+    }
+}
+
+async fn read_answers<H: Handler>(
+    link: &Arc<Link<H>>,
+    recv: &mut RecvStream,
+) -> Result<(), PumpError> {
+    let mut splitter = Splitter::default();
+    while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
+        splitter.push(chunk.bytes, |frame| on_answer_frame(link, frame))?;
+        coop::consume_budget().await;
+    }
+    Err(PumpError::LaneEnded)
+}
+
+fn on_answer_frame<H: Handler>(link: &Arc<Link<H>>, frame: Frame<'_>) -> Result<(), PumpError> {
+    let id = CallId::from_u64(frame.id);
+    match frame.kind {
+        Some(Kind::Reply) => on_reply(link, id, frame.payload),
+        Some(Kind::Fail) => {
+            let failure = message::whole(Kind::Fail, frame.payload)?;
+            if let Some(waiter) = answered(link, id) {
+                link.give(waiter, Answer::Failed(failure));
+            }
+            Ok(())
+        }
+        None | Some(Kind::Void) => Ok(()),
+        Some(kind) => Err(PumpError::Misplaced(kind)),
+    }
+}
+
+fn on_reply<H: Handler>(
+    link: &Arc<Link<H>>,
+    id: CallId,
+    payload: &[u8],
+) -> Result<(), PumpError> {
+    let (header, body) = message::front::<ReplyHeader<'_>>(Kind::Reply, payload)?;
+    let Some(waiter) = answered(link, id) else {
+        return Ok(());
+    };
+    let answer = match header.streamed {
+        None => Answer::Reply(header, InBody::Inline(body)),
+        Some(length) if length > link.config.own.max_body => {
+            Answer::Failed(too_large(link, length, Certainty::Executed))
+        }
+        Some(length) => {
+            let body = link.bodies.expect(Direction::Reply, id, length);
+            Answer::Reply(header, InBody::Streamed(body))
+        }
+    };
+    link.give(waiter, answer);
+    Ok(())
+}
+
+/// Frees the slot of a call; counts an answer that nobody waits for.
+fn answered<H: Handler>(link: &Link<H>, id: CallId) -> Option<H::Waiter> {
+    let waiter = link.outbound.lock().answered(id);
+    if waiter.is_none() {
+        link.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+    waiter
+}
+
+/// Writes what QUIC takes of a chunk; the rest stays in it. Returns how much it was.
+async fn write_some(send: &mut SendStream, chunk: &mut Bytes) -> Result<usize, WriteError> {
+    let mut piece = [std::mem::take(chunk)];
+    let result = send.write_chunks(&mut piece).await;
+    [*chunk] = piece;
+    Ok(result?.bytes)
+}
+
+/// Accepts the bodies that the peer sends on streams of their own.
+pub(super) async fn accept_bodies<H: Handler>(link: Arc<Link<H>>) {
+    while let Ok(stream) = link.connection.accept_uni().await {
+        let task = accept_body(Arc::clone(&link), stream);
+        link.spawn(task);
+    }
+}
+
+async fn accept_body<H: Handler>(link: Arc<Link<H>>, mut stream: RecvStream) {
+    match read_body_head(&mut stream).await {
+        Ok(head) => {
+            link.timer.arm(Instant::now() + STALL);
+            link.bodies
+                .arrived(&head, stream, || match head.direction {
+                    Direction::Call => link.inbound.lock().may_come(head.id),
+                    Direction::Reply => link.outbound.lock().is_outstanding(head.id),
+                });
+        }
+        // Its sender gave it up before it began.
+        Err(PumpError::Read(_) | PumpError::LaneEnded) => {}
+        Err(error) => conclude(&link, Err(error)),
+    }
+}
+
+async fn read_body_head(stream: &mut RecvStream) -> Result<BodyHead, PumpError> {
+    let mut head = [0; BodyHead::FRAME_LIMIT];
+    let (prefix, rest) = head.split_at_mut(4);
+    read_exact(stream, prefix).await?;
+    let length = prefix
+        .iter()
+        .rev()
+        .fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let rest = rest
+        .get_mut(..length)
+        .ok_or(FrameError::TooLong(length))?;
+    read_exact(stream, rest).await?;
+    let mut parsed = Err(PumpError::LaneEnded);
+    let whole = Bytes::copy_from_slice(&head[..4 + length]);
+    Splitter::default().push(whole, |frame| {
+        parsed = match frame.kind {
+            Some(Kind::Body) => BodyHead::parse(frame.id, frame.payload).map_err(Into::into),
+            kind => Err(PumpError::Misplaced(kind.unwrap_or(Kind::Void))),
+        };
+        Ok::<_, PumpError>(())
+    })?;
+    parsed
+}
+
+async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), PumpError> {
+    match timeout(FIRST_FRAME, stream.read_exact(buffer)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(quinn::ReadExactError::ReadError(error))) => Err(error.into()),
+        Ok(Err(quinn::ReadExactError::FinishedEarly(_))) | Err(_) => Err(PumpError::LaneEnded),
+    }
+}
+
+/// Sends the body of an answer.
+pub(super) async fn send_reply_body<H: Handler>(
+    link: Arc<Link<H>>,
+    head: BodyHead,
+    source: Source,
+    active: Active,
+) {
+    let sent = async {
+        let stream = timeout(STALL, link.connection.open_uni())
+            .await
+            .map_err(|_| BodyError::Stalled)?
+            .map_err(|error| BodyError::BrokenOff(error.to_string()))?;
+        BodySender::new(stream).send(head, source).await
+    }
+    .await;
+    drop(active);
+    link.room_made();
+    if let Err(error) = sent {
+        tracing::debug!(peer = %link.connection.remote_address(), call = ?head.id, %error,
+            "an answer's body was not sent");
+    }
+}
+
+/// The body of an own call could not be sent: the call fails.
+pub(super) fn body_failed<H: Handler>(link: &Link<H>, id: CallId, error: &BodyError) {
+    if let Some((waiter, certainty)) = link.cancel(id) {
+        let failure = Failure::new(
+            Code::ConnectionLost,
+            certainty,
+            link.config.hop,
+            format!("the call's body was not sent: {error}"),
+        );
+        link.give(waiter, Answer::Failed(failure));
+    }
+}
+
+/// Watches deadlines, the peer's liveness and the connection's end.
+pub(super) async fn watch<H: Handler>(link: Arc<Link<H>>) {
+    let mut liveness = Liveness::default();
+    let reason = loop {
+        let now = Instant::now();
+        let due = link.timer.due(now);
+        if due.is_some_and(|at| at <= now) {
+            on_timer(&link, &mut liveness, now);
+            continue;
+        }
+        let wait = async {
+            match due {
+                Some(at) => sleep_until(at.max(now + TICK)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = link.connection.closed() => break reason,
+            () = wait => {}
+            () = link.timer.changed.notified() => {}
+        }
+    };
+    end(&link, &reason);
+}
+
+fn on_timer<H: Handler>(link: &Arc<Link<H>>, liveness: &mut Liveness, now: Instant) {
+    let expired = link.outbound.lock().expire(now);
+    for ended in expired {
+        link.settle(&ended);
+        let failure = deadline(link, ended.certainty);
+        link.give(ended.waiter, Answer::Failed(failure));
+    }
+    link.bodies.purge(now);
+    if link.bodies.has_early() {
+        link.timer.arm(now + STALL);
+    }
+    let silent = liveness.is_silent(&link.connection.stats(), now);
+    link.silent.store(silent, Ordering::Relaxed);
+    let next = link.outbound.lock().next_deadline();
+    match next {
+        Some(deadline) => link.timer.arm(deadline.min(now + LIVENESS)),
+        None if silent => link.timer.arm(now + LIVENESS),
+        None => {}
+    }
+}
+
+/// The connection has ended: all that was in flight on it ends.
+fn end<H: Handler>(link: &Arc<Link<H>>, reason: &ConnectionError) {
+    let lost = link.outbound.lock().close();
+    let jobs = link.inbound.lock().close();
+    link.bodies.close();
+    for ended in lost {
+        let failure = Failure::new(
+            Code::ConnectionLost,
+            ended.certainty,
+            link.config.hop,
+            format!("the connection ended before an answer came: {reason}"),
+        );
+        link.give(ended.waiter, Answer::Failed(failure));
+    }
+    for job in jobs {
+        link.handler.on_cancel(job);
+    }
+    link.room_made();
+}
+
+/// Closes the connection if a task of it ended by the peer's fault.
+fn conclude<H: Handler>(link: &Link<H>, result: Result<(), PumpError>) {
+    let Err(error) = result else { return };
+    let close = match error {
+        PumpError::Connection(_)
+        | PumpError::Read(ReadError::ConnectionLost(_))
+        | PumpError::Write(WriteError::ConnectionLost(_)) => return,
+        PumpError::Stuck => Close::Stuck,
+        _ => Close::Violation,
+    };
+    tracing::warn!(peer = %link.connection.remote_address(), %error, "closing a connection");
+    link.close(close, &error.to_string());
+}
+
+/// Tells silence from idleness: a peer is silent if something that it has to acknowledge
+/// was sent and no datagram came since.
+#[derive(Default)]
+struct Liveness {
+    received: u64,
+    sent: u64,
+    /// When something was seen to have been sent to which no datagram came in return.
+    owed_since: Option<Instant>,
+}
+
+impl Liveness {
+    fn is_silent(&mut self, stats: &quinn::ConnectionStats, now: Instant) -> bool {
+        let received = stats.udp_rx.datagrams;
+        let sent = stats.frame_tx.stream + stats.frame_tx.ping;
+        if received != self.received {
+            self.owed_since = None;
+        } else if sent != self.sent && self.owed_since.is_none() {
+            self.owed_since = Some(now);
+        }
+        (self.received, self.sent) = (received, sent);
+        let limit = SILENCE.max(3 * pto(stats.path.rtt));
+        self.owed_since.is_some_and(|since| now - since >= limit)
+    }
+}
+
+/// Probe timeout of RFC 9002, section 6.2.1, with its initial estimate of the variance
+/// (rtt / 2), since QUIC libraries do not tell the current one.
+fn pto(rtt: Duration) -> Duration {
+    const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+    rtt + 4 * (rtt / 2) + MAX_ACK_DELAY
+}
+
+fn deadline<H: Handler>(link: &Link<H>, certainty: Certainty) -> Failure {
+    let message = match certainty {
+        Certainty::NotSent => "the deadline passed before the call had left",
+        _ => "the deadline passed before an answer came",
+    };
+    Failure::new(Code::Deadline, certainty, link.config.hop, message)
+}
+
+fn backlog<H: Handler>(link: &Link<H>) -> Failure {
+    Failure::new(
+        Code::Overloaded,
+        Certainty::Refused,
+        link.config.hop,
+        "too many answers wait for the caller to take them",
+    )
+    .retry_after(BACKLOG_RETRY)
+}
+
+fn too_large<H: Handler>(link: &Link<H>, length: u64, certainty: Certainty) -> Failure {
+    let message = format!(
+        "the body of {length} bytes is over the limit of {} bytes",
+        link.config.own.max_body
+    );
+    Failure::new(Code::TooLarge, certainty, link.config.hop, message)
+}

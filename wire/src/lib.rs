@@ -1,0 +1,21 @@
+//! What travels between a node, its services and its clients.
+//!
+//! Bytes come in from QUIC streams and go out as calls and answers ([`lane`]) and as
+//! control messages ([`control`]); nothing here knows of routing tables or handlers.
+//! The layout of every byte is fixed in [`frame`] and [`message`], the meaning of
+//! every failure in [`failure`], and the calls of a connection are owned by its
+//! [`lane::Link`].
+
+mod codec;
+pub mod control;
+pub mod failure;
+pub mod frame;
+pub mod id;
+pub mod lane;
+pub mod message;
+pub mod socket;
+pub mod transport;
+
+pub use failure::{Certainty, Code, Failure, Hop};
+pub use id::{CallId, InstanceId};
+pub use message::{CallHeader, Encoding, Extensions, ReplyHeader, Trace};

@@ -1,0 +1,324 @@
+//! The payloads of frames, in bincode (little endian, variable-length integers).
+//!
+//! Fields are never changed or removed; what a later version adds travels in
+//! [`Extensions`], which a peer that does not know them passes on or ignores.
+
+use std::time::Duration;
+
+use bincode::{
+    BorrowDecode, Decode, Encode,
+    de::Decoder,
+    enc::Encoder,
+    error::{DecodeError, EncodeError},
+};
+use bytes::BytesMut;
+
+use crate::{
+    Failure, InstanceId, codec,
+    frame::{self, Kind},
+};
+
+/// The protocol's version that this crate speaks.
+pub const VERSION: u16 = 1;
+
+/// The oldest version that it still understands.
+pub const OLDEST_VERSION: u16 = 1;
+
+/// Most bytes that a call's or reply's extensions may take.
+pub const EXTENSIONS_LIMIT: usize = 4 * 1024;
+
+/// Hops that a call may pass before it is taken for one that goes in circles.
+pub const HOPS: u8 = 8;
+
+/// How a body's bytes are to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum Encoding {
+    /// JSON text, which every client can read, curl included.
+    #[default]
+    Json,
+    /// bincode 2 in its standard configuration.
+    Bincode,
+}
+
+impl Encoding {
+    const ALL: [Self; 2] = [Self::Json, Self::Bincode];
+}
+
+impl Encode for Encoding {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (*self as u8).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Encoding {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let number = u8::decode(decoder)?;
+        Self::ALL
+            .get(usize::from(number))
+            .copied()
+            .ok_or(DecodeError::Other("unknown encoding of a body"))
+    }
+}
+
+bincode::impl_borrow_decode!(Encoding);
+
+/// W3C trace context of a call (<https://www.w3.org/TR/trace-context/>); the
+/// `tracestate` travels as [`Extensions::TRACE_STATE`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Trace {
+    /// The whole trace.
+    pub trace_id: [u8; 16],
+    /// The caller's span.
+    pub parent_id: [u8; 8],
+    /// `trace-flags`; bit 0 is "sampled".
+    pub flags: u8,
+}
+
+/// Values under numbers that a peer may or may not know.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, BorrowDecode)]
+pub struct Extensions<'a>(pub Vec<(u16, &'a [u8])>);
+
+impl Extensions<'_> {
+    /// The `tracestate` of the caller's trace context.
+    pub const TRACE_STATE: u16 = 1;
+    /// The caller's `x-request-id`.
+    pub const REQUEST_ID: u16 = 2;
+
+    /// The value of one extension.
+    #[must_use]
+    pub fn get(&self, number: u16) -> Option<&[u8]> {
+        self.0
+            .iter()
+            .find(|(key, _)| *key == number)
+            .map(|(_, value)| *value)
+    }
+
+    /// Bytes that the values take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.len() + 6).sum()
+    }
+}
+
+/// What precedes the body of a call.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, BorrowDecode)]
+pub struct CallHeader<'a> {
+    /// What is asked for, e.g. `role:math,cmd:sum`.
+    pub subject: &'a str,
+    /// Microseconds that remain until the deadline.
+    pub remaining_us: u64,
+    /// The caller's trace context.
+    pub trace: Option<Trace>,
+    /// Hops that are left.
+    pub hops: u8,
+    /// How the body is encoded.
+    pub encoding: Encoding,
+    /// Reserved; zero.
+    pub flags: u8,
+    /// Length in bytes of a body that has a stream of its own; `None` for one that
+    /// follows in the frame.
+    pub streamed: Option<u64>,
+    /// What later versions add.
+    pub extensions: Extensions<'a>,
+}
+
+impl CallHeader<'_> {
+    /// What remains until the deadline.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        Duration::from_micros(self.remaining_us)
+    }
+}
+
+/// What precedes the body of a reply.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, BorrowDecode)]
+pub struct ReplyHeader<'a> {
+    /// How the body is encoded.
+    pub encoding: Encoding,
+    /// As in [`CallHeader::streamed`].
+    pub streamed: Option<u64>,
+    /// What later versions add.
+    pub extensions: Extensions<'a>,
+}
+
+/// What a side of a connection takes at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Limits {
+    /// Calls in flight that it takes from the other side.
+    pub max_in_flight: u32,
+    /// Largest body in bytes.
+    pub max_body: u64,
+}
+
+/// What the dialling side says first.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Hello {
+    /// Newest version that it speaks.
+    pub version: u16,
+    /// Oldest version that it speaks.
+    pub oldest: u16,
+    /// Which process it is.
+    pub instance: InstanceId,
+    /// What it takes.
+    pub limits: Limits,
+    /// Its program and version, for people who read logs.
+    pub agent: String,
+}
+
+/// What the accepting side answers.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Welcome {
+    /// The version that both will speak.
+    pub version: u16,
+    /// Which process it is.
+    pub instance: InstanceId,
+    /// What it takes.
+    pub limits: Limits,
+    /// Its program and version.
+    pub agent: String,
+}
+
+/// What an instance declares of one pattern.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Policy {
+    /// Whether a call may be given twice.
+    pub idempotent: bool,
+    /// Deadline in milliseconds of calls that name none.
+    pub deadline_ms: Option<u32>,
+    /// Most calls at a time.
+    pub max_concurrent: Option<u32>,
+    /// Largest body in bytes.
+    pub max_body: Option<u64>,
+    /// Share of the calls relative to other instances; `None` is 1.
+    pub weight: Option<u16>,
+}
+
+/// An instance serves a pattern.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Register {
+    /// The pattern.
+    pub pattern: String,
+    /// Counts registrations of the pattern within the instance's process.
+    pub incarnation: u64,
+    /// What it declares.
+    pub policy: Policy,
+}
+
+/// Direction of a body's stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Direction {
+    /// The body of a call.
+    Call,
+    /// The body of a reply.
+    Reply,
+}
+
+/// Everything that travels on a control stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// See [`Kind::Hello`].
+    Hello(Hello),
+    /// See [`Kind::Welcome`].
+    Welcome(Welcome),
+    /// See [`Kind::Register`].
+    Register(Register),
+    /// See [`Kind::Deregister`]; holds the pattern.
+    Deregister(String),
+    /// See [`Kind::Done`].
+    Done,
+    /// See [`Kind::Refused`].
+    Refused(Box<Failure>),
+    /// See [`Kind::Drain`].
+    Drain,
+    /// See [`Kind::Drained`].
+    Drained,
+}
+
+/// A payload that is not what its frame's kind says.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a frame of kind {kind:?} holds no such message: {reason}")]
+pub struct MessageError {
+    kind: Kind,
+    reason: String,
+}
+
+impl MessageError {
+    pub(crate) fn new(kind: Kind, reason: impl ToString) -> Self {
+        Self {
+            kind,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Control {
+    /// Appends the message as one frame.
+    pub fn append(&self, id: u64, out: &mut BytesMut) {
+        match self {
+            Self::Hello(hello) => frame::append(out, Kind::Hello, id, |o| codec::encode(hello, o)),
+            Self::Welcome(welcome) => {
+                frame::append(out, Kind::Welcome, id, |o| codec::encode(welcome, o));
+            }
+            Self::Register(register) => {
+                frame::append(out, Kind::Register, id, |o| codec::encode(register, o));
+            }
+            Self::Deregister(pattern) => {
+                frame::append(out, Kind::Deregister, id, |o| codec::encode(pattern, o));
+            }
+            Self::Done => frame::append(out, Kind::Done, id, |_| {}),
+            Self::Refused(failure) => {
+                frame::append(out, Kind::Refused, id, |o| {
+                    codec::encode(failure.as_ref(), o);
+                });
+            }
+            Self::Drain => frame::append(out, Kind::Drain, id, |_| {}),
+            Self::Drained => frame::append(out, Kind::Drained, id, |_| {}),
+        }
+    }
+
+    /// Reads a control message; `None` for a frame that has no place on a control
+    /// stream of this version and is skipped.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is not what the frame's kind says.
+    pub fn parse(frame: frame::Frame<'_>) -> Result<Option<Self>, MessageError> {
+        let Some(kind) = frame.kind else {
+            return Ok(None);
+        };
+        let payload = frame.payload;
+        Ok(Some(match kind {
+            Kind::Hello => Self::Hello(whole(kind, payload)?),
+            Kind::Welcome => Self::Welcome(whole(kind, payload)?),
+            Kind::Register => Self::Register(whole(kind, payload)?),
+            Kind::Deregister => Self::Deregister(whole(kind, payload)?),
+            Kind::Done => Self::Done,
+            Kind::Refused => Self::Refused(Box::new(whole(kind, payload)?)),
+            Kind::Drain => Self::Drain,
+            Kind::Drained => Self::Drained,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// Decodes a payload that must hold one value and nothing after it.
+pub(crate) fn whole<'a, T: BorrowDecode<'a, ()>>(
+    kind: Kind,
+    payload: &'a [u8],
+) -> Result<T, MessageError> {
+    match front(kind, payload)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(MessageError::new(
+            kind,
+            format!("{} bytes too many", rest.len()),
+        )),
+    }
+}
+
+/// Decodes the value at a payload's front; the body behind it is returned.
+pub(crate) fn front<'a, T: BorrowDecode<'a, ()>>(
+    kind: Kind,
+    payload: &'a [u8],
+) -> Result<(T, &'a [u8]), MessageError> {
+    codec::decode(payload).map_err(|error| MessageError::new(kind, error))
+}

@@ -1,0 +1,66 @@
+//! The QUIC settings that both sides of every connection share, and its close codes.
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{TransportConfig, VarInt};
+
+use crate::lane::MAX_LANES;
+
+/// Unread bytes that one stream may hold at its receiver.
+pub const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// Bodies on streams of their own that one side may send at a time.
+pub const MAX_BODY_STREAMS: u32 = 16;
+
+/// Unread bytes that a whole connection may hold: bodies never fill more than half.
+pub const CONNECTION_WINDOW: u32 = 2 * MAX_BODY_STREAMS * STREAM_WINDOW;
+
+/// A connection on which nothing came for so long is lost.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const INITIAL_RTT: Duration = Duration::from_millis(5);
+const CONTROL_STREAMS: u32 = 1;
+
+/// Why a connection was closed on purpose: its application error code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Close {
+    /// Nothing is left to do.
+    Done = 0,
+    /// The peer broke the protocol.
+    Violation = 1,
+    /// The peer did not take its answers.
+    Stuck = 2,
+    /// The peer is not let in: its hello, its identity or the number of connections.
+    Refused = 3,
+    /// The same instance came back on a newer connection.
+    Replaced = 4,
+    /// The process stops and its time for that is over.
+    Stopped = 5,
+}
+
+impl Close {
+    /// Closes `connection`, giving `reason` to the peer.
+    pub fn close(self, connection: &quinn::Connection, reason: &str) {
+        connection.close(VarInt::from_u32(self as u32), reason.as_bytes());
+    }
+}
+
+/// The settings, the same for nodes, services and clients.
+#[must_use]
+pub fn config() -> Arc<TransportConfig> {
+    let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT)
+        .expect("ten seconds fit into a QUIC idle timeout");
+    let mut config = TransportConfig::default();
+    config
+        .initial_rtt(INITIAL_RTT)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(CONTROL_STREAMS + MAX_LANES as u32))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_BODY_STREAMS))
+        .datagram_receive_buffer_size(None);
+    Arc::new(config)
+}
