@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Where a node listens unless told otherwise.
-pub const DEFAULT_NODE: &str = "127.0.0.1:9999";
+pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";
 
 /// How a [`Client`](crate::Client) or [`Service`](crate::Service) connects.
 #[derive(Clone, Debug)]
@@ -122,13 +122,14 @@ impl Options {
 #[must_use]
 pub fn default_state(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| env(name).filter(|value| !value.is_empty());
-    if let Some(folders) = set("STATE_DIRECTORY") {
-        return env::split_paths(&folders).next();
-    }
-    if let Some(home) = set("XDG_STATE_HOME").map(PathBuf::from)
-        && home.is_absolute()
-    {
-        return Some(home.join("nanod"));
-    }
-    Some(PathBuf::from(set("HOME")?).join(".local/state/nanod"))
+    let systemd = || {
+        let folders = set("STATE_DIRECTORY")?;
+        env::split_paths(&folders).find(|path| !path.as_os_str().is_empty())
+    };
+    let xdg = || {
+        let base = set("XDG_STATE_HOME").map(PathBuf::from)?;
+        base.is_absolute().then(|| base.join("nanod"))
+    };
+    let home = || Some(PathBuf::from(set("HOME")?).join(".local/state/nanod"));
+    systemd().or_else(xdg).or_else(home)
 }

@@ -23,6 +23,8 @@ use std::{fs, thread};
 pub use self::error::{Error, Errors, Origin};
 pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 
+use nano_client::default_state;
+
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
 
@@ -129,25 +131,6 @@ impl Config {
             max_in_flight: 65_536,
         }
     }
-}
-
-/// Where a node keeps its state when nobody says: the first folder of `$STATE_DIRECTORY` (systemd),
-/// else `$XDG_STATE_HOME/nanod`, else `$HOME/.local/state/nanod`.
-///
-/// An empty variable counts as unset, and so does a relative `$XDG_STATE_HOME`, as its
-/// specification asks.
-pub fn default_state(env: Env<'_>) -> Option<PathBuf> {
-    let folder = |name| env(name).filter(|value| !value.is_empty());
-    let systemd = || {
-        let folders = folder("STATE_DIRECTORY")?;
-        std::env::split_paths(&folders).find(|path| !path.as_os_str().is_empty())
-    };
-    let xdg = || {
-        let base = folder("XDG_STATE_HOME").map(PathBuf::from)?;
-        base.is_absolute().then(|| base.join("nanod"))
-    };
-    let home = || Some(PathBuf::from(folder("HOME")?).join(".local/state/nanod"));
-    systemd().or_else(xdg).or_else(home)
 }
 
 /// Resolves, and adds what is wrong to the errors met on the way here.

@@ -1,1 +1,20 @@
-//! x
+//! `nanod`, a routing daemon for small services.
+//!
+//! One direction, one entry: [`listen`] takes calls in, the [`switch`] finds the instance,
+//! and the instance's link takes them out; answers come back by the slot that was left on
+//! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
+//! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
+
+pub mod cli;
+mod command;
+pub mod config;
+pub mod listen;
+pub mod node;
+pub mod registry;
+pub mod session;
+pub mod sessions;
+pub mod state;
+pub mod switch;
+pub mod table;
+
+pub use command::run;

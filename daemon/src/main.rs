@@ -1,2 +1,7 @@
-//! x
-fn main(){}
+//! The program: reads its command line and does what it says.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nanod::run()
+}

@@ -158,13 +158,14 @@ pub(crate) struct PemTexts {
 }
 
 impl PemTexts {
-    /// The files, and whether they were of one write: the same when read twice, with no writer
-    /// in between.
+    /// The files, and whether they are of one write: they are when no writer was between its
+    /// files at some moment, and all of them read the same before that moment and after it.
     fn read(dir: &Path) -> Result<(Self, bool)> {
-        let first = Self::read_once(dir)?;
-        let second = Self::read_once(dir)?;
-        let settled = first == second && !folder::is_unsettled(dir, LAST_FILE);
-        Ok((second, settled))
+        let before = Self::read_once(dir)?;
+        let is_unsettled = folder::is_unsettled(dir, LAST_FILE);
+        let after = Self::read_once(dir)?;
+        let settled = !is_unsettled && before == after;
+        Ok((after, settled))
     }
 
     fn read_once(dir: &Path) -> Result<Self> {

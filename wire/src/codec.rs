@@ -17,13 +17,17 @@ const CONFIG: Configuration<LittleEndian, Varint, bincode::config::Limit<FRAME_L
     config::standard().with_limit::<FRAME_LIMIT>();
 
 /// Appends the bytes of `value` to `out`.
-pub(crate) fn encode<T: Encode>(value: &T, out: &mut BytesMut) {
+pub fn encode<T: Encode>(value: &T, out: &mut BytesMut) {
     bincode::encode_into_writer(value, Appender(out), CONFIG)
         .expect("messages hold only integers, strings and lists, which always encode");
 }
 
 /// Reads a value from the front of `bytes`; what follows it is returned.
-pub(crate) fn decode<'a, T: BorrowDecode<'a, ()>>(
+///
+/// # Errors
+///
+/// If the bytes are no such value, or it would claim more than [`FRAME_LIMIT`] bytes.
+pub fn decode<'a, T: BorrowDecode<'a, ()>>(
     bytes: &'a [u8],
 ) -> Result<(T, &'a [u8]), DecodeError> {
     let (value, consumed) = bincode::borrow_decode_from_slice(bytes, CONFIG)?;

@@ -296,6 +296,16 @@ impl fmt::Display for Certainty {
 
 impl Hop {
     const ALL: [Self; 3] = [Self::Caller, Self::Node, Self::Instance];
+
+    /// How far a call got that this hop refuses: a node's refusal comes before any
+    /// instance, an instance's before any handler.
+    #[must_use]
+    pub fn refusal(self) -> Certainty {
+        match self {
+            Self::Caller | Self::Node => Certainty::NotSent,
+            Self::Instance => Certainty::Refused,
+        }
+    }
 }
 
 /// The fields of a failure as they stand on the wire; new ones are only appended to

@@ -6,7 +6,7 @@
 //! every failure in [`failure`], and the calls of a connection are owned by its
 //! [`lane::Link`].
 
-mod codec;
+pub mod codec;
 pub mod control;
 pub mod failure;
 pub mod frame;

@@ -41,9 +41,15 @@ pub enum Close {
 }
 
 impl Close {
+    /// As it stands in QUIC.
+    #[must_use]
+    pub fn code(self) -> VarInt {
+        VarInt::from_u32(self as u32)
+    }
+
     /// Closes `connection`, giving `reason` to the peer.
     pub fn close(self, connection: &quinn::Connection, reason: &str) {
-        connection.close(VarInt::from_u32(self as u32), reason.as_bytes());
+        connection.close(self.code(), reason.as_bytes());
     }
 }
 

@@ -183,7 +183,7 @@ fn on_call<H: Handler>(
     let body = match header.streamed {
         None => InBody::Inline(body),
         Some(length) if length > link.config.own.max_body => {
-            link.fail(id, &too_large(link, length, Certainty::Refused));
+            link.fail(id, &too_large(link, length, link.config.hop.refusal()));
             return Ok(());
         }
         Some(length) => InBody::Streamed(link.bodies.expect(Direction::Call, id, length)),
@@ -540,7 +540,7 @@ fn deadline<H: Handler>(link: &Link<H>, certainty: Certainty) -> Failure {
 fn backlog<H: Handler>(link: &Link<H>) -> Failure {
     Failure::new(
         Code::Overloaded,
-        Certainty::Refused,
+        link.config.hop.refusal(),
         link.config.hop,
         "too many answers wait for the caller to take them",
     )

@@ -1,0 +1,139 @@
+//! The command line.
+//!
+//! The daemon's own flags are made from the table of [settings](crate::config::SETTINGS)
+//! and handed on unparsed, so that every mistake is reported at once, together with those
+//! in the environment and the file.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+use crate::config::{CONFIG, SETTINGS, env_name, flag_name};
+
+/// What was asked for.
+pub enum Ask {
+    /// Run the daemon, with these flags.
+    Daemon(BTreeMap<&'static str, String>),
+    /// Something else.
+    Other(Other),
+}
+
+/// Everything but the daemon.
+#[derive(Subcommand)]
+pub enum Other {
+    /// Send a message to a subject and print the answer
+    Call(Call),
+    /// Start a node with three math services, call each, and stay until Ctrl-C
+    Demo(Demo),
+    /// Make an authority and certificates by hand
+    #[command(subcommand)]
+    Tls(Tls),
+}
+
+/// `nanod call`
+#[derive(Args)]
+#[command(after_help = CALL_HELP)]
+pub struct Call {
+    /// What to ask for, e.g. role:math,cmd:sum
+    pub subject: String,
+    /// The message, JSON
+    #[arg(default_value = "{}")]
+    pub json: String,
+    /// The node's QUIC address
+    #[arg(long, env = "NANO_NODE", default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    pub node: String,
+    /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
+    #[arg(long, env = "NANO_TLS", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
+    /// State folder of the node on this machine
+    #[arg(long, env = "NANO_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How long to wait for the answer, in milliseconds
+    #[arg(long, default_value_t = 30_000, value_name = "MS")]
+    pub timeout_ms: u64,
+}
+
+const CALL_HELP: &str = "\
+Exit codes: 0 answered; 2 the command line is wrong; 3 no session with the node;
+4 the call failed before its handler ran (not_sent, refused); 5 its handler may have run
+(maybe_executed); 6 its handler ran and failed (executed)";
+
+/// `nanod demo`
+#[derive(Args)]
+pub struct Demo {
+    /// Where HTTP listens (TCP)
+    #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    pub http: String,
+    /// Where QUIC listens (UDP)
+    #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    pub quic: String,
+}
+
+/// `nanod tls`
+#[derive(Subcommand)]
+pub enum Tls {
+    /// Make an authority: ca.pem and ca-key.pem
+    Init {
+        /// The folder to make it in
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The trust domain of its identities
+        #[arg(long, default_value = nano_tls::TRUST_DOMAIN, value_name = "NAME")]
+        trust_domain: String,
+    },
+    /// Issue a certificate: ca.pem, cert.pem and key.pem
+    Issue {
+        /// Whose it is: node/NAME, service/NAME or client/NAME
+        name: String,
+        /// The authority's folder
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// The folder to put it in
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How long it is valid, in days
+        #[arg(long, default_value_t = nano_tls::LEAF_LIFETIME.as_secs() / 86_400, value_name = "DAYS")]
+        days: u64,
+    },
+}
+
+/// Reads the command line; prints help or a mistake and exits where there is one.
+#[must_use]
+pub fn parse() -> Ask {
+    let matches = command().get_matches();
+    if matches.subcommand_name().is_none() {
+        return Ask::Daemon(flags(&matches));
+    }
+    match Other::from_arg_matches(&matches) {
+        Ok(other) => Ask::Other(other),
+        Err(error) => error.exit(),
+    }
+}
+
+fn command() -> Command {
+    let daemon = Command::new("nanod")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A routing daemon for small services. Without a command it runs the daemon.")
+        .after_help(
+            "Each flag has an environment variable (--http is NANO_HTTP) and a key in the file \
+             (http = \"...\"). A flag wins over a variable, a variable over the file.",
+        )
+        .args_conflicts_with_subcommands(true)
+        .arg(flag(CONFIG, "TOML file to read settings from", "none"))
+        .args(SETTINGS.iter().map(|s| flag(s.key, s.help, s.default)));
+    Other::augment_subcommands(daemon).subcommand_required(false)
+}
+
+fn flag(key: &'static str, help: &str, default: &str) -> Arg {
+    Arg::new(key)
+        .long(flag_name(key))
+        .value_name("VALUE")
+        .help(format!("{help} [{}; default: {default}]", env_name(key)))
+}
+
+fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
+    std::iter::once(CONFIG)
+        .chain(SETTINGS.iter().map(|setting| setting.key))
+        .filter_map(|key| Some((key, matches.get_one::<String>(key)?.clone())))
+        .collect()
+}

@@ -1,0 +1,49 @@
+//! What the program does: one file a command.
+
+mod call;
+mod daemon;
+mod demo;
+mod tls;
+
+use std::process::ExitCode;
+
+use crate::cli::{self, Ask, Other};
+
+/// Exit code of a command line or configuration that is wrong, as clap has it.
+const USAGE: u8 = 2;
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    match cli::parse() {
+        Ask::Daemon(flags) => daemon::run(&flags),
+        Ask::Other(Other::Call(call)) => call::run(call),
+        Ask::Other(Other::Demo(demo)) => demo::run(demo),
+        Ask::Other(Other::Tls(tls)) => tls::run(tls),
+    }
+}
+
+/// A runtime for a command's own work.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Says what is wrong and fails.
+fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("nanod: {error}");
+    ExitCode::from(code)
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

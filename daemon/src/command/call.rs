@@ -1,0 +1,51 @@
+//! `nanod call`: sends one message and prints the answer.
+
+use std::{process::ExitCode, time::Duration};
+
+use nano_client::{Body, CallError, Certainty, Client, ConnectError, Options};
+
+use super::{USAGE, fail, runtime};
+use crate::cli::Call;
+
+const NO_SESSION: u8 = 3;
+
+pub(super) fn run(call: Call) -> ExitCode {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&call.json) {
+        return fail(USAGE, format!("the message is no JSON: {error}"));
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(NO_SESSION, error),
+    };
+    match runtime.block_on(send(call)) {
+        Ok(Ok(answer)) => {
+            println!("{}", String::from_utf8_lossy(&answer.bytes));
+            ExitCode::SUCCESS
+        }
+        Ok(Err(failure)) => {
+            if let Some(data) = &failure.data {
+                println!("{}", String::from_utf8_lossy(&data.bytes));
+            }
+            fail(exit_code(failure.certainty), failure)
+        }
+        Err(error) => fail(NO_SESSION, error),
+    }
+}
+
+async fn send(call: Call) -> Result<Result<Body, CallError>, ConnectError> {
+    let mut options = Options::default()
+        .node(&call.node)
+        .timeout(Duration::from_millis(call.timeout_ms));
+    options.tls = call.tls;
+    options.state = call.state;
+    let client = Client::connect(options).await?;
+    Ok(client.act_raw(&call.subject, Body::json(call.json)).await)
+}
+
+fn exit_code(certainty: Certainty) -> u8 {
+    match certainty {
+        Certainty::NotSent | Certainty::Refused => 4,
+        Certainty::MaybeExecuted => 5,
+        Certainty::Executed => 6,
+    }
+}

@@ -1,0 +1,64 @@
+//! `nanod`: runs the daemon until it is told to stop.
+
+use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{USAGE, fail, runtime, stop_signal};
+use crate::{
+    config::{Config, LogFormat},
+    node::Node,
+};
+
+/// Exit code of a node that did not start.
+const NOT_STARTED: u8 = 1;
+
+/// Exit code of a node that was told to stop twice: 128 + SIGINT, as shells have it.
+const IMPATIENT: u8 = 130;
+
+pub(super) fn run(flags: &BTreeMap<&'static str, String>) -> ExitCode {
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(errors) => return fail(USAGE, errors),
+    };
+    if let Err(error) = start_log(&config) {
+        return fail(USAGE, error);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(NOT_STARTED, error),
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let node = match Node::start(config) {
+        Ok(node) => node,
+        Err(error) => return fail(NOT_STARTED, error),
+    };
+    if let Err(error) = stop_signal().await {
+        tracing::error!(%error, "cannot wait for signals");
+    }
+    tokio::select! {
+        () = node.stop() => ExitCode::SUCCESS,
+        _ = stop_signal() => {
+            tracing::warn!("told to stop twice: stopping at once");
+            ExitCode::from(IMPATIENT)
+        }
+    }
+}
+
+/// Logs go to standard error.
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log)
+        .map_err(|error| format!("log: {:?} is no filter of logs: {error}", config.log))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match config.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}

@@ -1,0 +1,9 @@
+//! Where calls come in: over QUIC from the library, over HTTP from anyone else. Both end
+//! in the [switch](crate::switch).
+
+pub mod http;
+pub mod quic;
+mod sockets;
+
+pub use http::HttpAnswer;
+pub use sockets::{BindError, Listeners, bind};

@@ -1,0 +1,340 @@
+//! HTTP/1 requests with a `Pattern` in their JSON body, for curl and go-nano programs.
+//!
+//! A request becomes a call on the [switch](crate::switch); its body goes to the service
+//! unchanged, and the service's answer comes back as the response.
+
+mod guard;
+mod message;
+mod response;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue,
+    server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nano_wire::{
+    CallHeader, Certainty, Code, Encoding, Failure, Hop, Trace,
+    lane::{Answer, InBody, IncomingBody, OutBody},
+    message::{Extensions, HOPS},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::switch::{Job, ReplyTo, Switch};
+
+use guard::Guard;
+use message::Message;
+
+/// Longest wait for a request's headers.
+const HEADERS: Duration = Duration::from_secs(5);
+
+/// Longest wait for a request's body.
+const BODY: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's headers.
+const HEADERS_LIMIT: usize = 16 * 1024;
+
+/// Pause after a connection that could not be accepted, e.g. for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The header that names a deadline, in milliseconds.
+const TIMEOUT_HEADER: &str = "nano-timeout-ms";
+
+/// What the HTTP listeners of all threads share.
+pub struct HttpContext {
+    /// Where calls go.
+    pub switch: Switch,
+    /// Deadline of calls that name none.
+    pub deadline: Duration,
+    /// Largest body in bytes.
+    pub max_body: usize,
+    /// Room for connections.
+    pub connections: Arc<Semaphore>,
+    /// Open connections.
+    pub tasks: TaskTracker,
+}
+
+/// How a call that came over HTTP ended.
+pub enum HttpAnswer {
+    /// The service answered.
+    Reply(Encoding, HttpBody),
+    /// The call failed.
+    Failed(Box<Failure>),
+}
+
+/// What a service answered.
+pub enum HttpBody {
+    /// All of it.
+    Whole(Bytes),
+    /// It is still coming.
+    Coming(IncomingBody),
+}
+
+impl From<Answer<'_>> for HttpAnswer {
+    fn from(answer: Answer<'_>) -> Self {
+        match answer {
+            Answer::Failed(failure) => Self::Failed(Box::new(failure)),
+            Answer::Reply(header, InBody::Inline(slice)) => {
+                let whole = Bytes::copy_from_slice(slice);
+                Self::Reply(header.encoding, HttpBody::Whole(whole))
+            }
+            Answer::Reply(header, InBody::Streamed(body)) => {
+                Self::Reply(header.encoding, HttpBody::Coming(body))
+            }
+        }
+    }
+}
+
+/// Accepts connections until `stop`, which also ends those that are idle.
+pub async fn accept(listener: TcpListener, context: Arc<HttpContext>, stop: CancellationToken) {
+    let guard = match listener.local_addr() {
+        Ok(address) => Guard::new(address),
+        Err(error) => return tracing::error!(%error, "HTTP cannot be served"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = next(&listener, &context) => accepted,
+        };
+        match accepted {
+            Some((stream, permit)) => {
+                let connection = serve(stream, permit, Arc::clone(&context), guard, stop.clone());
+                context.tasks.spawn(connection);
+            }
+            None => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(
+    listener: &TcpListener,
+    context: &HttpContext,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(&context.connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "an HTTP connection was not accepted");
+            None
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+    context: Arc<HttpContext>,
+    guard: Guard,
+    stop: CancellationToken,
+) {
+    // Without it an answer may wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        return tracing::debug!(%error, "an HTTP connection ended early");
+    }
+    let service = service_fn(|request| {
+        let context = Arc::clone(&context);
+        async move { Ok::<_, Infallible>(answer(request, &context, guard).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADERS_LIMIT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
+
+/// The way of a request.
+async fn answer(
+    request: Request<Incoming>,
+    context: &HttpContext,
+    guard: Guard,
+) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    if let Err(failure) = guard.check(&parts.headers) {
+        return response::failed(&failure, None, response::wants_body(&parts.headers));
+    }
+    if parts.method != Method::POST {
+        return response::method_not_allowed(&parts.headers);
+    }
+    let mut wants_body = response::wants_body(&parts.headers);
+    let mut subject = None;
+    let outcome = async {
+        if parts.uri.path() == "/register" {
+            return Err(bad_request(
+                "registering over HTTP is not available in this version; use the client library",
+            ));
+        }
+        let bytes = read(body, context.max_body).await?;
+        let message = Message::parse(&bytes).map_err(bad_request)?;
+        wants_body &= !message.service_request;
+        let subject = subject.insert(message.pattern);
+        call(subject, bytes, &parts.headers, context).await
+    }
+    .await;
+    match outcome {
+        Ok((encoding, bytes)) => response::succeeded(encoding, bytes),
+        Err(failure) => response::failed(&failure, subject.as_deref(), wants_body),
+    }
+}
+
+/// Reads a request's body, within limits of size and time.
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+    let collected = timeout(BODY, Limited::new(body, limit).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(failure(
+            Code::TooLarge,
+            format!("the body is over the limit of {limit} bytes"),
+        )),
+        Ok(Err(error)) => Err(bad_request(format!("the body cannot be read: {error}"))),
+        Err(_) => Err(bad_request(format!("the body did not come within {BODY:?}"))),
+    }
+}
+
+/// Calls the service and waits for its answer. If the client hangs up, hyper drops this,
+/// and the call is given up.
+async fn call(
+    subject: &str,
+    bytes: Bytes,
+    headers: &HeaderMap,
+    context: &HttpContext,
+) -> Result<(Encoding, Bytes), Failure> {
+    let remaining = remaining(headers, context.deadline)?;
+    let now = Instant::now();
+    let header = CallHeader {
+        subject,
+        remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
+        trace: trace(headers),
+        hops: HOPS,
+        encoding: Encoding::Json,
+        flags: 0,
+        streamed: None,
+        extensions: extensions(headers),
+    };
+    let (sender, answered) = oneshot::channel();
+    let job = context
+        .switch
+        .route(header, OutBody::Bytes(bytes), now, ReplyTo::Http(sender));
+    let running = StopOnDrop(job);
+    let answer = answered.await;
+    drop(running);
+    match answer {
+        Ok(HttpAnswer::Reply(encoding, HttpBody::Whole(bytes))) => Ok((encoding, bytes)),
+        Ok(HttpAnswer::Reply(encoding, HttpBody::Coming(body))) => {
+            Ok((encoding, collect(body, now + remaining).await?))
+        }
+        Ok(HttpAnswer::Failed(failure)) => Err(*failure),
+        Err(_) => Err(lost("the node dropped the call")),
+    }
+}
+
+async fn collect(body: IncomingBody, deadline: Instant) -> Result<Bytes, Failure> {
+    match timeout_at(deadline, body.collect()).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(lost(format!("the answer's body did not arrive: {error}"))),
+        Err(_) => Err(Failure::new(
+            Code::Deadline,
+            Certainty::MaybeExecuted,
+            Hop::Node,
+            "the deadline passed while the answer's body came",
+        )),
+    }
+}
+
+/// Stops a call whose client hangs up; does nothing once it is answered.
+struct StopOnDrop(Option<Job>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(job) = &self.0 {
+            job.stop();
+        }
+    }
+}
+
+fn remaining(headers: &HeaderMap, default: Duration) -> Result<Duration, Failure> {
+    let Some(value) = headers.get(TIMEOUT_HEADER) else {
+        return Ok(default);
+    };
+    let millis = value.to_str().ok().and_then(|text| text.parse().ok());
+    millis.map(Duration::from_millis).ok_or_else(|| {
+        bad_request(format!(
+            "the header Nano-Timeout-Ms holds {value:?}, not a number of milliseconds"
+        ))
+    })
+}
+
+/// The `traceparent` header; one that is malformed counts as absent, as W3C Trace Context
+/// has it.
+fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let _version = parts.next()?;
+    Some(Trace {
+        trace_id: hex(parts.next()?)?,
+        parent_id: hex(parts.next()?)?,
+        flags: hex::<1>(parts.next()?)?[0],
+    })
+}
+
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn extensions(headers: &HeaderMap) -> Extensions<'_> {
+    let passed = [
+        (Extensions::TRACE_STATE, "tracestate"),
+        (Extensions::REQUEST_ID, "x-request-id"),
+    ];
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let found = passed
+        .into_iter()
+        .filter_map(|(number, name)| Some((number, value(name)?)))
+        .filter(|(_, value)| value.len() <= EXTENSION_LIMIT);
+    Extensions(found.collect())
+}
+
+/// Longest header that is passed on, in bytes; `tracestate` needs no more than 512.
+const EXTENSION_LIMIT: usize = 1024;
+
+fn bad_request(message: impl ToString) -> Failure {
+    failure(Code::BadRequest, message.to_string())
+}
+
+fn failure(code: Code, message: String) -> Failure {
+    Failure::new(code, Certainty::NotSent, Hop::Node, message)
+}
+
+fn lost(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
+    Failure::new(
+        Code::ConnectionLost,
+        Certainty::MaybeExecuted,
+        Hop::Node,
+        message,
+    )
+}

@@ -1,0 +1,112 @@
+//! Responses: the service's answer, or a failure in the form that its client can use.
+//!
+//! go-nano's own client ignores the status and takes any JSON for a good answer; what makes
+//! it see an error is an empty body. It sends no `Accept`, other clients do. So the body of
+//! a failure is JSON for those who accept one and empty for those who don't say, and the
+//! headers tell everyone.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
+use nano_wire::{Encoding, Failure, failure::FailureData};
+use serde::Serialize;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Whether the client can use the body of a failure.
+pub(super) fn wants_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(ACCEPT)
+}
+
+/// The service's answer.
+pub(super) fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    let content_type = match encoding {
+        Encoding::Json => JSON,
+        Encoding::Bincode => BYTES,
+    };
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// A call that failed.
+pub(super) fn failed(
+    failure: &Failure,
+    subject: Option<&str>,
+    with_body: bool,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::from_u16(failure.code.http_status())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert("nano-error", HeaderValue::from_static(failure.code.name()));
+    let certainty = HeaderValue::from_static(failure.certainty.name());
+    headers.insert("nano-certainty", certainty);
+    if let Some(millis) = failure.retry_after_ms {
+        headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    }
+    if with_body {
+        headers.insert(CONTENT_TYPE, JSON);
+        *response.body_mut() = Full::new(body(failure, subject));
+    }
+    response
+}
+
+/// Any method but POST.
+pub(super) fn method_not_allowed(request: &HeaderMap) -> Response<Full<Bytes>> {
+    let failure = super::bad_request("messages are sent with POST");
+    let mut response = failed(&failure, None, wants_body(request));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let allow = HeaderValue::from_static("POST");
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Description<'a>,
+}
+
+#[derive(Serialize)]
+struct Description<'a> {
+    code: &'static str,
+    message: &'a str,
+    certainty: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<serde_json::Value>,
+}
+
+fn body(failure: &Failure, subject: Option<&str>) -> Bytes {
+    let envelope = Envelope {
+        error: Description {
+            code: failure.code.name(),
+            message: &failure.message,
+            certainty: failure.certainty.name(),
+            subject,
+            pattern: failure.pattern.as_deref(),
+            instance: failure.instance.map(|id| id.to_string()),
+            data: failure.data.as_ref().and_then(data),
+        },
+    };
+    serde_json::to_vec(&envelope)
+        .expect("strings and JSON values always have a JSON form")
+        .into()
+}
+
+/// The service's own data, if it is JSON.
+fn data(data: &FailureData) -> Option<serde_json::Value> {
+    match data.encoding {
+        Encoding::Json => serde_json::from_slice(&data.bytes).ok(),
+        Encoding::Bincode => None,
+    }
+}

@@ -1,0 +1,363 @@
+//! The registry: an actor on a thread of its own that owns the store and the table.
+//!
+//! Commands come in over a bounded queue. Those that wait together are committed together:
+//! the batch is made durable, the next snapshot is published, and only then is each of
+//! them acknowledged.
+//!
+//! A session is the lease of what was registered on it. One that is lost leaves its
+//! patterns behind, unreachable, for a grace; what has not come back on another session by
+//! then is removed.
+
+mod store;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use nano_routing::{Keyed, Pattern};
+use nano_wire::{Certainty, Code, Failure, Hop, InstanceId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::table::{Instance, Member, Published, Table};
+
+use store::{Change, Store};
+pub use store::StoreError;
+
+/// Commands that may wait for the actor.
+const QUEUE: usize = 1024;
+
+/// Commands that are committed together.
+const BATCH: usize = 1024;
+
+/// Told once a command is durable and visible, or why it is not.
+pub type Done = oneshot::Sender<Result<(), Failure>>;
+
+/// What sessions ask for.
+pub enum Command {
+    /// An instance serves a pattern.
+    Register {
+        /// What and on what terms.
+        member: Member,
+        /// Who waits.
+        done: Done,
+    },
+    /// It no longer does.
+    Deregister {
+        /// Whose pattern.
+        instance: Arc<Instance>,
+        /// Which one.
+        pattern: Pattern,
+        /// Who waits.
+        done: Done,
+    },
+    /// An instance leaves, with all its patterns.
+    Leave {
+        /// Which one.
+        instance: Arc<Instance>,
+        /// Who waits.
+        done: Done,
+    },
+    /// A session ended.
+    Lost(Arc<Instance>),
+}
+
+/// The way to the actor. Cheap to clone; the actor ends with the last one.
+#[derive(Clone)]
+pub struct Registry {
+    commands: mpsc::Sender<Command>,
+    table: Published,
+}
+
+/// The actor's thread.
+pub struct RegistryThread(thread::JoinHandle<()>);
+
+impl Registry {
+    /// Opens the store in `folder`, publishes what is in it as suspect, and starts the
+    /// actor.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no store in the folder, or no thread.
+    pub fn start(folder: &Path, grace: Duration) -> Result<(Self, RegistryThread), StoreError> {
+        let (store, stored) = Store::open(folder)?;
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let mut actor = Actor {
+            store,
+            table: Table::new(),
+            published: Arc::new(ArcSwap::from_pointee(Table::new())),
+            sessions: HashMap::new(),
+            graces: BTreeSet::new(),
+            grace,
+        };
+        actor.restore(stored);
+        let registry = Self {
+            commands,
+            table: Arc::clone(&actor.published),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(StoreError::Thread)?;
+        let thread = thread::Builder::new()
+            .name("nano-registry".to_owned())
+            .spawn(move || runtime.block_on(actor.run(queue)))
+            .map_err(StoreError::Thread)?;
+        Ok((registry, RegistryThread(thread)))
+    }
+
+    /// The published table.
+    pub fn table(&self) -> &Published {
+        &self.table
+    }
+
+    /// Gives the actor a command; waits while its queue is full.
+    pub async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            tracing::error!("the registry has stopped; a registration is lost");
+        }
+    }
+}
+
+impl RegistryThread {
+    /// Waits for the actor to end, which it does when the last [`Registry`] is gone.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the registry's thread panicked");
+        }
+    }
+}
+
+struct Actor {
+    store: Store,
+    /// The snapshot in the making; the published one between batches.
+    table: Table,
+    published: Published,
+    /// What was registered on each session and not since on another.
+    sessions: HashMap<u64, Session>,
+    /// When the grace of each lost session ends.
+    graces: BTreeSet<(Instant, u64)>,
+    grace: Duration,
+}
+
+#[derive(Default)]
+struct Session {
+    patterns: HashSet<Pattern>,
+}
+
+impl Actor {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut batch = Vec::new();
+        loop {
+            let next_grace = self.graces.first().map(|(at, _)| *at);
+            tokio::select! {
+                received = queue.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        break;
+                    }
+                    self.commit(batch.drain(..));
+                }
+                () = at(next_grace) => self.end_graces(Instant::now()),
+            }
+        }
+    }
+
+    /// Publishes what the store holds: nobody has a session yet.
+    fn restore(&mut self, stored: Vec<store::Stored>) {
+        let mut instances: HashMap<InstanceId, Arc<Instance>> = HashMap::new();
+        for route in stored {
+            let instance = instances.entry(route.instance).or_insert_with(|| {
+                Arc::new(Instance::restored(route.instance, route.identity.clone()))
+            });
+            let member = Member {
+                instance: Arc::clone(instance),
+                pattern: route.pattern,
+                policy: route.policy,
+                incarnation: route.incarnation,
+            };
+            self.insert(Arc::new(member));
+        }
+        for instance in instances.values() {
+            self.begin_grace(instance.session);
+        }
+        self.publish();
+    }
+
+    /// Makes a batch durable, then visible, then known.
+    fn commit(&mut self, commands: impl Iterator<Item = Command>) {
+        let mut changes = Vec::new();
+        let mut waiting = Vec::new();
+        for command in commands {
+            let (result, done) = self.apply(command, &mut changes);
+            waiting.extend(done.map(|done| (done, result)));
+        }
+        let durable = self.make_durable(&changes);
+        if !changes.is_empty() {
+            self.publish();
+        }
+        for (done, result) in waiting {
+            // A session that ended meanwhile needs no answer.
+            let _ = done.send(result.and_then(|()| durable.clone()));
+        }
+    }
+
+    fn apply(
+        &mut self,
+        command: Command,
+        changes: &mut Vec<Change>,
+    ) -> (Result<(), Failure>, Option<Done>) {
+        match command {
+            Command::Register { member, done } => (self.register(member, changes), Some(done)),
+            Command::Deregister {
+                instance,
+                pattern,
+                done,
+            } => {
+                self.remove(instance.session, &pattern, changes);
+                (Ok(()), Some(done))
+            }
+            Command::Leave { instance, done } => {
+                instance.leave();
+                self.remove_session(instance.session, changes);
+                (Ok(()), Some(done))
+            }
+            Command::Lost(instance) => {
+                instance.lose();
+                if self.sessions.contains_key(&instance.session) {
+                    self.begin_grace(instance.session);
+                }
+                (Ok(()), None)
+            }
+        }
+    }
+
+    fn register(&mut self, member: Member, changes: &mut Vec<Change>) -> Result<(), Failure> {
+        if let Some(known) = self.member(&member.pattern, member.instance.id)
+            && known.instance.identity != member.instance.identity
+        {
+            let message = format!(
+                "the instance {} of {:?} belongs to {}",
+                member.instance.id,
+                member.pattern.as_str(),
+                known.instance.identity
+            );
+            return Err(refused(Code::Forbidden, message));
+        }
+        let member = Arc::new(member);
+        changes.push(Change::put(&member));
+        self.insert(member);
+        Ok(())
+    }
+
+    fn member(&self, pattern: &Pattern, id: InstanceId) -> Option<&Arc<Member>> {
+        self.table.get(pattern.as_str())?.get(&id)
+    }
+
+    fn insert(&mut self, member: Arc<Member>) {
+        let pattern = member.pattern.clone();
+        let known = self.table.get(pattern.as_str());
+        if let Some(older) = known.and_then(|members| members.get(&member.id()))
+            && let Some(session) = self.sessions.get_mut(&older.instance.session)
+        {
+            session.patterns.remove(&pattern);
+        }
+        let session = self.sessions.entry(member.instance.session).or_default();
+        session.patterns.insert(pattern.clone());
+        let members = known.cloned().unwrap_or_default().with(member);
+        self.table.insert(pattern, members);
+    }
+
+    /// Removes a pattern that is still the session's own.
+    fn remove(&mut self, session: u64, pattern: &Pattern, changes: &mut Vec<Change>) {
+        let Some(members) = self.table.get(pattern.as_str()) else {
+            return;
+        };
+        let own = |member: &&Arc<Member>| member.instance.session == session;
+        let Some(id) = members.iter().find(own).map(|member| member.instance.id) else {
+            return;
+        };
+        let rest = members.without(&id);
+        if rest.is_empty() {
+            self.table.remove(pattern.as_str());
+        } else {
+            self.table.insert(pattern.clone(), rest);
+        }
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.patterns.remove(pattern);
+        }
+        changes.push(Change::remove(pattern, id));
+    }
+
+    fn remove_session(&mut self, session: u64, changes: &mut Vec<Change>) {
+        let Some(Session { patterns }) = self.sessions.remove(&session) else {
+            return;
+        };
+        for pattern in patterns {
+            self.remove(session, &pattern, changes);
+        }
+    }
+
+    fn begin_grace(&mut self, session: u64) {
+        self.graces.insert((Instant::now() + self.grace, session));
+    }
+
+    /// Removes what did not come back in time.
+    fn end_graces(&mut self, now: Instant) {
+        let mut changes = Vec::new();
+        while let Some(&(at, session)) = self.graces.first()
+            && at <= now
+        {
+            self.graces.pop_first();
+            self.remove_session(session, &mut changes);
+        }
+        if changes.is_empty() {
+            return;
+        }
+        tracing::info!(
+            routes = changes.len(),
+            "removed routes whose instances did not return within the grace"
+        );
+        // The loss is logged, and what stays in the store ends with the next grace.
+        let _ = self.make_durable(&changes);
+        self.publish();
+    }
+
+    /// Commits changes; a store that fails is set aside and made anew from the table.
+    fn make_durable(&mut self, changes: &[Change]) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let Err(error) = self.store.commit(changes) else {
+            return Ok(());
+        };
+        tracing::error!(%error, "the registry's store failed; it is set aside and made anew");
+        let members = self.table.iter().flat_map(|(_, members)| members);
+        self.store.replace(members).map_err(|error| {
+            tracing::error!(%error, "no store can be made: registrations are refused until one can");
+            let message = format!("the registration cannot be made durable: {error}");
+            refused(Code::Overloaded, message)
+        })
+    }
+
+    fn publish(&self) {
+        self.published.store(Arc::new(self.table.clone()));
+    }
+}
+
+fn refused(code: Code, message: String) -> Failure {
+    Failure::new(code, Certainty::NotSent, Hop::Node, message)
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,322 @@
+//! One connection's control plane: the greeting, registrations, and leaving, of either
+//! side. Its calls go through the [switch](crate::switch).
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use nano_routing::Pattern;
+use nano_wire::{
+    Certainty, Code, Failure, Hop, InstanceId,
+    control::{self, ControlError, ControlReceiver, ControlSender},
+    lane::{Link, LinkConfig},
+    message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
+    transport::Close,
+};
+use quinn::Connection;
+use rustls::pki_types::CertificateDer;
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    registry::{Command, Done, Registry},
+    sessions::{Place, Sessions},
+    switch::{NodeLink, Switch},
+    table::{Instance, Member},
+};
+
+/// Longest wait for a peer's greeting.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// Requests of one session that may be under way in the registry; further ones wait on
+/// the wire.
+const REQUESTS: usize = 256;
+
+/// What every session of the node shares.
+pub struct SessionContext {
+    /// This process.
+    pub node: InstanceId,
+    /// What the node takes from each peer.
+    pub limits: Limits,
+    /// Where calls go.
+    pub switch: Switch,
+    /// Where registrations go.
+    pub registry: Registry,
+    /// Who else is connected.
+    pub sessions: Arc<Sessions>,
+    /// Where tasks are counted.
+    pub tasks: TaskTracker,
+}
+
+/// Serves a connection to its end.
+pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
+    let peer = connection.remote_address();
+    let session = match timeout(GREETING, greet(&connection, &context)).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(reason)) => {
+            tracing::info!(%peer, reason, "not let in");
+            return Close::Refused.close(&connection, &reason);
+        }
+        Err(_) => return Close::Refused.close(&connection, "no hello in time"),
+    };
+    tracing::debug!(%peer, identity = session.identity, agent = session.agent, "session");
+    let link = Arc::clone(&session.link);
+    let instance = session.run(&context).await;
+    if let Some(instance) = instance {
+        context.registry.send(Command::Lost(instance)).await;
+    }
+    link.close(Close::Done, "the session is over");
+}
+
+/// A command that the registry has not acknowledged yet.
+type Request = Pin<Box<dyn Future<Output = (Asked, Result<(), Failure>)> + Send>>;
+
+/// What a peer asked the registry for, by the number of its request.
+enum Asked {
+    /// To be answered.
+    Change(u64),
+    /// To be followed by the end of its calls.
+    Leave(u64),
+}
+
+/// A peer that has greeted.
+struct Session {
+    link: Arc<NodeLink>,
+    place: Place,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    id: InstanceId,
+    identity: String,
+    agent: String,
+    /// As it stands in the table, once it has registered something.
+    instance: Option<Arc<Instance>>,
+    requests: FuturesUnordered<Request>,
+    /// The peer is out of the table and takes no more calls; it waits for the end of
+    /// those in flight, by the number of its request.
+    leaving: Option<u64>,
+    /// The peer was told that the node is leaving.
+    told: bool,
+}
+
+/// Learns who the peer is and tells it who we are.
+async fn greet(
+    connection: &Connection,
+    context: &Arc<SessionContext>,
+) -> Result<Session, String> {
+    let identity = identity(connection)?;
+    let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
+    let hello = match receiver.recv().await.map_err(text)? {
+        (_, Control::Hello(hello)) => hello,
+        _ => return Err("its first message is no hello".to_owned()),
+    };
+    let version = common_version(&hello)?;
+    if !context.sessions.has_room() {
+        return Err("the node takes no more sessions".to_owned());
+    }
+    let welcome = Welcome {
+        version,
+        instance: context.node,
+        limits: context.limits,
+        agent: concat!("nanod/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    sender
+        .send(0, &Control::Welcome(welcome))
+        .await
+        .map_err(text)?;
+    let config = LinkConfig {
+        own: context.limits,
+        peer: hello.limits,
+        hop: Hop::Node,
+        tasks: context.tasks.clone(),
+    };
+    let link = Link::start(connection.clone(), config, context.switch.clone());
+    Ok(Session {
+        place: context.sessions.enter(Arc::clone(&link)),
+        link,
+        sender,
+        receiver,
+        id: hello.instance,
+        identity,
+        agent: hello.agent,
+        instance: None,
+        requests: FuturesUnordered::new(),
+        leaving: None,
+        told: false,
+    })
+}
+
+impl Session {
+    /// Runs to the connection's end; returns the instance that it was, if it was one.
+    async fn run(mut self, context: &SessionContext) -> Option<Arc<Instance>> {
+        if let Err(error) = self.attend(context).await {
+            if error.is_violation() {
+                tracing::warn!(identity = self.identity, %error, "closing a session");
+                self.link.close(Close::Violation, &error.to_string());
+            } else {
+                tracing::debug!(identity = self.identity, %error, "session ended");
+            }
+        }
+        self.instance
+    }
+
+    async fn attend(&mut self, context: &SessionContext) -> Result<(), ControlError> {
+        loop {
+            let drain = if self.instance.is_some() {
+                &context.sessions.drain_instances
+            } else {
+                &context.sessions.drain_callers
+            };
+            tokio::select! {
+                message = self.receiver.recv(), if self.requests.len() < REQUESTS => {
+                    let (id, message) = message?;
+                    self.on_message(id, message, context).await?;
+                }
+                Some((asked, result)) = self.requests.next() => {
+                    self.on_acknowledged(asked, result).await?;
+                }
+                () = self.link.own_calls_ended(), if self.leaving.is_some() => {
+                    let id = self.leaving.take().unwrap_or_default();
+                    self.sender.send(id, &Control::Drained).await?;
+                }
+                () = drain.cancelled(), if !self.told => {
+                    self.told = true;
+                    self.sender.send(0, &Control::Drain).await?;
+                }
+            }
+        }
+    }
+
+    async fn on_message(
+        &mut self,
+        id: u64,
+        message: Control,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        match message {
+            Control::Register(register) => match self.member(register) {
+                Ok(member) => {
+                    let register = |done| Command::Register { member, done };
+                    self.ask(Asked::Change(id), context, register).await;
+                }
+                Err(failure) => self.refuse(id, failure).await?,
+            },
+            Control::Deregister(pattern) => match (Pattern::parse(&pattern), &self.instance) {
+                (Ok(pattern), Some(instance)) => {
+                    let instance = Arc::clone(instance);
+                    let deregister = |done| Command::Deregister {
+                        instance,
+                        pattern,
+                        done,
+                    };
+                    self.ask(Asked::Change(id), context, deregister).await;
+                }
+                (Ok(_), None) => self.sender.send(id, &Control::Done).await?,
+                (Err(error), _) => self.refuse(id, bad_request(error)).await?,
+            },
+            Control::Drain => match &self.instance {
+                Some(instance) => {
+                    let instance = Arc::clone(instance);
+                    let leave = |done| Command::Leave { instance, done };
+                    self.ask(Asked::Leave(id), context, leave).await;
+                }
+                None => self.end_calls(id),
+            },
+            Control::Drained => self.place.drained(),
+            Control::Hello(_) | Control::Welcome(_) | Control::Done | Control::Refused(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn on_acknowledged(
+        &mut self,
+        asked: Asked,
+        result: Result<(), Failure>,
+    ) -> Result<(), ControlError> {
+        match (asked, result) {
+            (Asked::Change(id), Ok(())) => self.sender.send(id, &Control::Done).await,
+            (Asked::Change(id), Err(failure)) => self.refuse(id, failure).await,
+            (Asked::Leave(id), result) => {
+                if let Err(error) = result {
+                    tracing::warn!(identity = self.identity, %error, "leaving was not recorded");
+                }
+                self.end_calls(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the peer no more calls.
+    fn end_calls(&mut self, id: u64) {
+        self.link.drain();
+        self.leaving = Some(id);
+    }
+
+    /// Gives the registry a command, which waits if its queue is full.
+    async fn ask(
+        &mut self,
+        asked: Asked,
+        context: &SessionContext,
+        command: impl FnOnce(Done) -> Command,
+    ) {
+        let (done, acknowledged) = oneshot::channel();
+        context.registry.send(command(done)).await;
+        self.requests.push(Box::pin(async move {
+            let stopped = |_| Err(unavailable());
+            (asked, acknowledged.await.unwrap_or_else(stopped))
+        }));
+    }
+
+    async fn refuse(&mut self, id: u64, failure: Failure) -> Result<(), ControlError> {
+        let refused = Control::Refused(Box::new(failure));
+        self.sender.send(id, &refused).await
+    }
+
+    /// What a registration adds to the table. With the first one the peer becomes an
+    /// instance.
+    fn member(&mut self, register: Register) -> Result<Member, Failure> {
+        let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
+        let instance = self.instance.get_or_insert_with(|| {
+            self.place.is_instance();
+            let link = Arc::clone(&self.link);
+            Arc::new(Instance::connected(self.id, self.identity.clone(), link))
+        });
+        Ok(Member {
+            instance: Arc::clone(instance),
+            pattern,
+            policy: register.policy,
+            incarnation: register.incarnation,
+        })
+    }
+}
+
+fn identity(connection: &Connection) -> Result<String, String> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or("it showed no certificate")?;
+    let identity = nano_tls::peer_identity(&certificates).map_err(text)?;
+    Ok(identity.to_string())
+}
+
+fn common_version(hello: &Hello) -> Result<u16, String> {
+    if hello.oldest > VERSION || hello.version < OLDEST_VERSION {
+        return Err(format!(
+            "it speaks versions {} to {} of the protocol, this node {OLDEST_VERSION} to {VERSION}",
+            hello.oldest, hello.version
+        ));
+    }
+    Ok(hello.version.min(VERSION))
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn bad_request(error: impl std::fmt::Display) -> Failure {
+    let message = format!("the pattern is none: {error}");
+    Failure::new(Code::BadRequest, Certainty::NotSent, Hop::Node, message)
+}
+
+fn unavailable() -> Failure {
+    let message = "the node's registry has stopped";
+    Failure::new(Code::Draining, Certainty::NotSent, Hop::Node, message)
+}

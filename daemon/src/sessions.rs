@@ -1,0 +1,146 @@
+//! Every session of the node: who is connected, who may be, and who still has to leave.
+//!
+//! A stop takes callers first and instances second, since the calls of the ones run on the
+//! others, and handlers call in turn.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::switch::NodeLink;
+
+/// The sessions of all data threads.
+pub struct Sessions {
+    limit: usize,
+    next: AtomicU64,
+    live: Mutex<HashMap<u64, Entry>>,
+    changed: Notify,
+    /// Told to callers that the node is leaving.
+    pub drain_callers: CancellationToken,
+    /// Told to instances that the node is leaving.
+    pub drain_instances: CancellationToken,
+}
+
+struct Entry {
+    link: Arc<NodeLink>,
+    is_instance: bool,
+    /// It said that it sends no more calls.
+    drained: bool,
+}
+
+/// A place among the sessions; given back when dropped.
+pub struct Place {
+    sessions: Arc<Sessions>,
+    number: u64,
+}
+
+impl Sessions {
+    /// With room for `limit` sessions.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            next: AtomicU64::new(0),
+            live: Mutex::default(),
+            changed: Notify::new(),
+            drain_callers: CancellationToken::new(),
+            drain_instances: CancellationToken::new(),
+        })
+    }
+
+    /// Whether another session may come.
+    pub fn has_room(&self) -> bool {
+        self.live.lock().len() < self.limit && !self.drain_callers.is_cancelled()
+    }
+
+    /// Takes a place.
+    pub fn enter(self: &Arc<Self>, link: Arc<NodeLink>) -> Place {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry {
+            link,
+            is_instance: false,
+            drained: false,
+        };
+        self.live.lock().insert(number, entry);
+        Place {
+            sessions: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Waits until every caller has said that it sends no more calls, and none of anyone's
+    /// is unanswered.
+    pub async fn callers_drained(&self) {
+        self.all(|entry| entry.is_instance || entry.drained).await;
+        while let Some(link) = self.busy() {
+            tokio::select! {
+                () = link.peer_calls_ended() => {}
+                _ = link.connection().closed() => {}
+            }
+        }
+    }
+
+    /// Waits until everyone has said that it sends no more calls.
+    pub async fn instances_drained(&self) {
+        self.all(|entry| entry.drained).await;
+    }
+
+    /// Calls that are not answered yet.
+    pub fn calls_in_flight(&self) -> u64 {
+        let live = self.live.lock();
+        live.values()
+            .map(|entry| u64::from(entry.link.peer_calls_in_flight()))
+            .sum()
+    }
+
+    async fn all(&self, fulfils: impl Fn(&Entry) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if self.live.lock().values().all(&fulfils) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn busy(&self) -> Option<Arc<NodeLink>> {
+        let live = self.live.lock();
+        live.values()
+            .map(|entry| &entry.link)
+            .find(|link| link.peer_calls_in_flight() > 0 && !link.is_closed())
+            .map(Arc::clone)
+    }
+}
+
+impl Place {
+    /// The session registered a pattern.
+    pub fn is_instance(&self) {
+        self.change(|entry| entry.is_instance = true);
+    }
+
+    /// The peer said that it sends no more calls.
+    pub fn drained(&self) {
+        self.change(|entry| entry.drained = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.sessions.live.lock().get_mut(&self.number) {
+            change(entry);
+        }
+        self.sessions.changed.notify_waiters();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.live.lock().remove(&self.number);
+        self.sessions.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,123 @@
+//! Who serves what, as the request path sees it: an immutable snapshot, replaced whole.
+//!
+//! The [registry](crate::registry) publishes snapshots; the [switch](crate::switch) reads
+//! them. An [`Instance`] outlives the snapshots that name it, and so do its running
+//! figures.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
+use nano_wire::{InstanceId, message::Policy};
+
+use crate::switch::NodeLink;
+
+/// One snapshot: the members of each pattern.
+pub type Table = Tree<Instances<Arc<Member>>>;
+
+/// The snapshot that is in force.
+pub type Published = Arc<ArcSwap<Table>>;
+
+/// One process that serves patterns, as one session of it is known here. The same process
+/// on a new session is a new `Instance` with the same id.
+pub struct Instance {
+    /// The process.
+    pub id: InstanceId,
+    /// The identity in its certificate.
+    pub identity: String,
+    /// Tells sessions apart.
+    pub session: u64,
+    link: Option<Arc<NodeLink>>,
+    in_flight: InFlight,
+    leaving: AtomicBool,
+    lost: AtomicBool,
+}
+
+/// What an instance declared of one pattern.
+pub struct Member {
+    /// Who serves it.
+    pub instance: Arc<Instance>,
+    /// What it serves.
+    pub pattern: Pattern,
+    /// On what terms.
+    pub policy: Policy,
+    /// Counts registrations within the instance's process.
+    pub incarnation: u64,
+}
+
+impl Instance {
+    /// One that has a session.
+    pub fn connected(id: InstanceId, identity: String, link: Arc<NodeLink>) -> Self {
+        Self::new(id, identity, Some(link))
+    }
+
+    /// One that is known from before the node's start: suspect until it comes back.
+    pub fn restored(id: InstanceId, identity: String) -> Self {
+        Self::new(id, identity, None)
+    }
+
+    fn new(id: InstanceId, identity: String, link: Option<Arc<NodeLink>>) -> Self {
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id,
+            identity,
+            session: SESSIONS.fetch_add(1, Ordering::Relaxed),
+            lost: AtomicBool::new(link.is_none()),
+            link,
+            in_flight: InFlight::new(),
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// The way to it, unless its session is lost.
+    pub fn link(&self) -> Option<&Arc<NodeLink>> {
+        self.link.as_ref().filter(|_| !self.is_lost())
+    }
+
+    /// Its calls in flight.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
+
+    /// It takes no more calls.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Its session is over.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its session is over.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Candidate for Member {
+    fn standing(&self) -> Standing {
+        let instance = &self.instance;
+        match instance.link() {
+            Some(link) if !instance.leaving.load(Ordering::Relaxed) && !link.is_silent() => {
+                Standing::Ready
+            }
+            _ => Standing::Unavailable,
+        }
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.instance.in_flight.get()
+    }
+}
+
+impl Keyed for Member {
+    type Id = InstanceId;
+
+    fn id(&self) -> InstanceId {
+        self.instance.id
+    }
+}
