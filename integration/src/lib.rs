@@ -1,1 +1,28 @@
-//! x
+//! What the tests share: nodes and services as processes of their own, started, hurt and
+//! stopped as an operator or an accident would.
+//!
+//! Every process listens on a free port of 127.0.0.1, keeps its state in a temporary
+//! folder, and ends with the test that started it.
+
+mod http;
+mod node;
+mod process;
+mod service;
+mod wait;
+
+pub use http::{Http, Response};
+pub use node::{Node, NodeBuilder, nanod};
+pub use process::Process;
+pub use service::{ServiceBuilder, ServiceProcess};
+pub use wait::{PATIENCE, until};
+
+use std::net::SocketAddr;
+
+/// Any free port of loopback.
+pub const ANY: &str = "127.0.0.1:0";
+
+/// An address of loopback with any free port.
+#[must_use]
+pub fn any_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}

@@ -1,0 +1,136 @@
+//! A service for tests: each message says in `Do` what its handler is to do.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use clap::Parser;
+use nano_client::{Body, Context, HandlerError, Options, Service};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long)]
+    node: String,
+    #[arg(long)]
+    state: PathBuf,
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    #[arg(long)]
+    name: String,
+    #[arg(long)]
+    pattern: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "Do", rename_all = "lowercase")]
+enum Task {
+    /// Answers with the service's name and the message's own `Tag`.
+    Name {
+        #[serde(rename = "Tag", default)]
+        tag: Value,
+    },
+    /// Answers after a while.
+    Sleep {
+        #[serde(rename = "Ms")]
+        ms: u64,
+        #[serde(rename = "Tag", default)]
+        tag: Value,
+    },
+    /// Answers after a while in which it cannot be stopped.
+    Block {
+        #[serde(rename = "Ms")]
+        ms: u64,
+        #[serde(rename = "Tag", default)]
+        tag: Value,
+    },
+    /// Never answers.
+    Hold,
+    /// Fails with a message and data.
+    Fail,
+    /// Panics.
+    Panic,
+    /// Asks another subject, and answers with its answer.
+    Ask {
+        #[serde(rename = "Subject")]
+        subject: String,
+        #[serde(rename = "Message")]
+        message: Value,
+    },
+    /// Answers with so many bytes.
+    Grow {
+        #[serde(rename = "Bytes")]
+        bytes: usize,
+    },
+    /// Answers with how many handlers have begun and were stopped before their end.
+    Count,
+}
+
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static STOPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a handler that is dropped before it has ended.
+struct Running(bool);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.0 {
+            STOPPED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn handle(context: Context, task: Task, name: String) -> Result<Value, HandlerError> {
+    if let Task::Count = task {
+        let (begun, stopped) = (BEGUN.load(Ordering::SeqCst), STOPPED.load(Ordering::SeqCst));
+        return Ok(json!({"Begun": begun, "Stopped": stopped}));
+    }
+    BEGUN.fetch_add(1, Ordering::SeqCst);
+    let mut running = Running(false);
+    let answer = act(context, task, name).await;
+    running.0 = true;
+    answer
+}
+
+async fn act(context: Context, task: Task, name: String) -> Result<Value, HandlerError> {
+    match task {
+        Task::Name { tag } => Ok(json!({"Name": name, "Tag": tag})),
+        Task::Sleep { ms, tag } => {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            Ok(json!({"Name": name, "Tag": tag}))
+        }
+        Task::Block { ms, tag } => {
+            std::thread::sleep(Duration::from_millis(ms));
+            Ok(json!({"Name": name, "Tag": tag}))
+        }
+        Task::Hold => std::future::pending().await,
+        Task::Fail => {
+            Err(HandlerError::new("out of luck").with_data(Body::json(r#"{"Luck":0}"#)))
+        }
+        Task::Panic => panic!("out of mind"),
+        Task::Ask { subject, message } => Ok(context.act(&subject, &message).await?),
+        Task::Grow { bytes } => Ok(json!({"Filling": "x".repeat(bytes)})),
+        Task::Count => Ok(Value::Null),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let mut options = Options::default()
+        .node(arguments.node)
+        .state(arguments.state);
+    options.tls = arguments.tls;
+    let mut builder = Service::builder();
+    for pattern in &arguments.pattern {
+        let name = arguments.name.clone();
+        builder = builder.on(pattern, move |context, task| handle(context, task, name.clone()));
+    }
+    let service = builder.start(options).await?;
+    println!("ready {}", service.instance());
+    service.run().await?;
+    Ok(())
+}

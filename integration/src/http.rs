@@ -1,0 +1,115 @@
+//! HTTP as bytes on a socket, so that nothing tidies up what a test sends.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::PATIENCE;
+
+/// A node's HTTP listener.
+#[derive(Clone, Copy)]
+pub struct Http {
+    address: SocketAddr,
+}
+
+/// One response.
+#[derive(Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// Posts a message as curl would.
+    pub async fn post(&self, message: &Value) -> Response {
+        self.post_with(message, "Accept: */*\r\n").await
+    }
+
+    /// Posts a message with header lines, each ended by CRLF, in place of curl's.
+    pub async fn post_with(&self, message: &Value, headers: &str) -> Response {
+        let body = message.to_string();
+        self.send(&format!(
+            "POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        ))
+        .await
+    }
+
+    /// Sends bytes, and reads the response until the connection's end.
+    ///
+    /// # Panics
+    ///
+    /// If no response comes.
+    pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut stream = self.open(request).await;
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut bytes))
+            .await
+            .expect("a response comes in time")
+            .expect("the response can be read");
+        Response::parse(&bytes)
+    }
+
+    /// Sends bytes, and leaves the connection open.
+    ///
+    /// # Panics
+    ///
+    /// If the node does not take them.
+    pub async fn open(&self, request: impl AsRef<[u8]>) -> TcpStream {
+        let stream = TcpStream::connect(self.address).await;
+        let mut stream = stream.expect("the node listens");
+        let sent = stream.write_all(request.as_ref()).await;
+        sent.expect("the node reads the request");
+        stream
+    }
+}
+
+impl Response {
+    fn parse(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| {
+            panic!("no HTTP response: {:?}", String::from_utf8_lossy(bytes));
+        });
+        let head = String::from_utf8_lossy(&bytes[..end]);
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Self {
+            status: status.expect("a status line"),
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                .collect(),
+            body: bytes[end + 4..].to_vec(),
+        }
+    }
+
+    /// A header's value, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
+}

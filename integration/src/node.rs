@@ -1,0 +1,203 @@
+//! A node as a process: the real `nanod` on its command line.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command as StdCommand,
+    sync::OnceLock,
+};
+
+use nano_client::{Client, Options};
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{ANY, Http, Process, ServiceBuilder, until};
+
+/// The command of the real binary, without arguments. `NANOD_BIN` names it; without that
+/// it is built first, so that no test runs an older one.
+///
+/// # Panics
+///
+/// If it cannot be built.
+#[must_use]
+pub fn nanod() -> Command {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| match env::var_os("NANOD_BIN") {
+        Some(path) => path.into(),
+        None => build(),
+    });
+    let mut command = Command::new(binary);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("NANO_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn build() -> PathBuf {
+    let mut cargo = StdCommand::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "-p", "nanod", "--bin", "nanod"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "nanod does not build");
+    built("nanod")
+}
+
+/// A binary that cargo has built beside the tests.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own file");
+    let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
+    let profile = deps.and_then(Path::parent);
+    profile.expect("a test lies in target/PROFILE/deps").join(name)
+}
+
+/// How a node is to be started.
+pub struct NodeBuilder {
+    state: TempDir,
+    http: String,
+    quic: String,
+    arguments: Vec<String>,
+}
+
+/// A running node.
+pub struct Node {
+    /// Its process.
+    pub process: Process,
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where QUIC listens.
+    pub quic: SocketAddr,
+    builder: NodeBuilder,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    http: SocketAddr,
+    quic: SocketAddr,
+}
+
+impl NodeBuilder {
+    /// A flag and its value.
+    #[must_use]
+    pub fn flag(mut self, flag: &str, value: impl ToString) -> Self {
+        self.arguments.push(flag.to_owned());
+        self.arguments.push(value.to_string());
+        self
+    }
+
+    /// Starts it, and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to serve.
+    pub async fn start(self) -> Node {
+        let ready_file = self.state.path().join("ready.json");
+        if let Err(error) = fs::remove_file(&ready_file) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        }
+        let mut command = nanod();
+        command
+            .args(["--http", &self.http, "--quic", &self.quic])
+            .arg("--state")
+            .arg(self.state_folder())
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .args(["--threads", "2"])
+            .args(&self.arguments);
+        let mut process = Process::start(&mut command);
+        let ready: Ready = until("the node to be ready", async || {
+            assert!(!process.has_ended(), "the node ended before it was ready");
+            let text = fs::read_to_string(&ready_file).ok()?;
+            Some(serde_json::from_str(&text).expect("the ready file is whole"))
+        })
+        .await;
+        Node {
+            process,
+            http: ready.http,
+            quic: ready.quic,
+            builder: self,
+        }
+    }
+
+    fn state_folder(&self) -> PathBuf {
+        self.state.path().join("state")
+    }
+}
+
+impl Node {
+    /// A node with two data threads on free ports, with a state folder of its own.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no place for temporary files.
+    #[must_use]
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder {
+            state: tempfile::tempdir().expect("a temporary folder can be made"),
+            http: ANY.to_owned(),
+            quic: ANY.to_owned(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Such a node, started.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Its state folder.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.builder.state_folder()
+    }
+
+    /// How a client or service of the test connects to it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options::default().node(self.quic).state(self.state())
+    }
+
+    /// A connected client.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot connect.
+    pub async fn client(&self) -> Client {
+        let connected = Client::connect(self.options()).await;
+        connected.expect("a client of the node's own authority connects")
+    }
+
+    /// Its HTTP listener.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http::new(self.http)
+    }
+
+    /// A service process that will connect to it.
+    #[must_use]
+    pub fn service(&self, name: &str) -> ServiceBuilder {
+        ServiceBuilder::new(self, name)
+    }
+
+    /// A second process on the same state and addresses, once this one is gone.
+    pub async fn start_again(self) -> Self {
+        let Self {
+            process,
+            http,
+            quic,
+            builder,
+        } = self;
+        drop(process);
+        let builder = NodeBuilder {
+            http: http.to_string(),
+            quic: quic.to_string(),
+            ..builder
+        };
+        builder.start().await
+    }
+}

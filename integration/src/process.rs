@@ -1,0 +1,121 @@
+//! One process of a test: signalled by its pid, killed when dropped.
+
+use std::{
+    fs,
+    process::{ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::PATIENCE;
+
+/// A running process.
+pub struct Process {
+    child: Child,
+    pid: Pid,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts a process; what it prints on standard output is read line by line.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let stdout = child.stdout.take().expect("standard output was piped");
+        Self {
+            pid: pid.expect("a process that was just started has a pid"),
+            lines: BufReader::new(stdout).lines(),
+            child,
+        }
+    }
+
+    /// Its next line; `None` once it has closed its standard output.
+    ///
+    /// # Panics
+    ///
+    /// If none comes within [`PATIENCE`].
+    pub async fn line(&mut self) -> Option<String> {
+        timeout(PATIENCE, self.lines.next_line())
+            .await
+            .expect("a process of the test prints a line in time")
+            .expect("standard output is UTF-8")
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone already.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("the process has not been waited for yet");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end within [`PATIENCE`].
+    pub async fn ended(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("a process of the test ends in time")
+            .expect("a child process can be waited for")
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not tell.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("a child process can be waited for").is_some()
+    }
+
+    /// SIGKILL, and its end.
+    pub async fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Most memory that it has held so far, in bytes (`VmHWM` of proc(5)).
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the process is still there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("every process has a peak of memory") * 1024
+    }
+}

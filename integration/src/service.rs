@@ -1,0 +1,89 @@
+//! A service as a process: the test's own `test-service`, which does what messages say.
+
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::{Node, Process, node::built};
+
+/// How a service is to be started.
+pub struct ServiceBuilder {
+    node: String,
+    state: PathBuf,
+    tls: Option<PathBuf>,
+    name: String,
+    patterns: Vec<String>,
+}
+
+/// A running service.
+pub struct ServiceProcess {
+    /// Its process.
+    pub process: Process,
+    /// Its instance id, as failures name it.
+    pub instance: String,
+}
+
+impl ServiceBuilder {
+    pub(crate) fn new(node: &Node, name: &str) -> Self {
+        Self {
+            node: node.quic.to_string(),
+            state: node.state(),
+            tls: None,
+            name: name.to_owned(),
+            patterns: Vec::new(),
+        }
+    }
+
+    /// One more pattern that it serves.
+    #[must_use]
+    pub fn pattern(mut self, pattern: &str) -> Self {
+        self.patterns.push(pattern.to_owned());
+        self
+    }
+
+    /// Certificates to use in place of those that the node made.
+    #[must_use]
+    pub fn tls(mut self, folder: PathBuf) -> Self {
+        self.tls = Some(folder);
+        self
+    }
+
+    /// Starts it, and waits until its patterns are registered.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to serve.
+    pub async fn start(self) -> ServiceProcess {
+        let mut command = Command::new(built("test-service"));
+        command
+            .args(["--node", &self.node, "--name", &self.name])
+            .arg("--state")
+            .arg(&self.state);
+        if let Some(tls) = &self.tls {
+            command.arg("--tls").arg(tls);
+        }
+        for pattern in &self.patterns {
+            command.args(["--pattern", pattern]);
+        }
+        let mut process = Process::start(&mut command);
+        let line = process.line().await.expect("the service says that it is ready");
+        let instance = line.strip_prefix("ready ").expect("ready, and its instance");
+        ServiceProcess {
+            instance: instance.to_owned(),
+            process,
+        }
+    }
+}
+
+impl ServiceProcess {
+    /// Stops it where it is, sockets open and silent, as a machine that hangs.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+}
