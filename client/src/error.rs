@@ -37,6 +37,14 @@ pub enum ConnectError {
         /// How the last attempt ended.
         reason: String,
     },
+    /// One side does not accept the other's certificate.
+    #[error("the node at {address} and this process do not trust each other: {reason}")]
+    Untrusted {
+        /// Where the node is.
+        address: String,
+        /// What is wrong with which certificate.
+        reason: String,
+    },
     /// The node refused a registration.
     #[error("the node refused to register {pattern:?}: {failure}")]
     Registration {

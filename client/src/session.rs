@@ -151,22 +151,24 @@ impl Session {
 
     async fn run(self: Arc<Self>) {
         let mut attempts = 0;
+        let mut was_connected = false;
         let reason = loop {
             let connected = tokio::select! {
                 () = self.stop.cancelled() => break None,
                 () = self.drain.cancelled() => break None,
-                connected = connect::establish(&self) => connected,
+                connected = connect::establish(&self, attempts) => connected,
             };
             match connected {
                 Ok(established) => {
                     attempts = 0;
+                    was_connected = true;
                     match self.serve(established).await {
                         End::Stopped => break None,
                         End::Lost => tracing::info!(node = self.options.node, "session lost"),
                     }
                 }
-                Err(error) if error.is_passing() => {
-                    tracing::debug!(%error, attempts, "not connected");
+                Err(error) if was_connected || error.is_passing() => {
+                    tracing::warn!(%error, attempts, "not connected");
                     self.state.send_replace(State::Connecting(Some(error)));
                 }
                 Err(error) => break Some(error),

@@ -4,16 +4,17 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use nano_tls::{Bundle, Expect, Kind};
 use nano_wire::{
     Hop,
-    control::{self, ControlError, ControlReceiver, ControlSender},
+    control::{self, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
 };
-use quinn::Connection;
+use quinn::{Connection, ConnectionError};
 use tokio::{net::lookup_host, time::timeout};
 
 use super::Session;
@@ -30,13 +31,21 @@ pub(super) struct Established {
     pub(super) receiver: ControlReceiver,
 }
 
+/// Longest first attempt to reach a node. Each further one may take twice as long: an
+/// attempt that began while the node was away would otherwise wait long for nothing, and
+/// a node that is busy with others' handshakes be asked again and again.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(8);
+
 /// Connects to the node, greets it and registers every pattern.
-pub(super) async fn establish(session: &Arc<Session>) -> Result<Established, ConnectError> {
-    let greeted = greet(session);
-    let (connection, mut sender, mut receiver, welcome) =
-        timeout(session.options.connect_timeout, greeted)
-            .await
-            .map_err(|_| unreachable(session, "no answer in time"))??;
+pub(super) async fn establish(
+    session: &Arc<Session>,
+    attempts: u32,
+) -> Result<Established, ConnectError> {
+    let limit = (FIRST_ATTEMPT * (1 << attempts.min(3))).min(LONGEST_ATTEMPT);
+    let (connection, mut sender, mut receiver, welcome) = timeout(limit, greet(session))
+        .await
+        .map_err(|_| unreachable(session, format!("no answer for {limit:?}")))??;
     let config = LinkConfig {
         own: limits(session),
         peer: welcome.limits,
@@ -87,12 +96,10 @@ async fn greet(
         }
         Ok(_) => Err(unreachable(session, "it did not greet")),
         // The connection knows more: why the node closed it.
-        Err(error) => Err(unreachable(
-            session,
-            connection
-                .close_reason()
-                .map_or_else(|| error.to_string(), |reason| reason.to_string()),
-        )),
+        Err(error) => Err(match connection.close_reason() {
+            Some(reason) => not_connected(session, &reason),
+            None => unreachable(session, error),
+        }),
     }
 }
 
@@ -111,7 +118,7 @@ async fn dial(session: &Session) -> Result<Connection, ConnectError> {
         }
     }
     Err(match last {
-        Some(error) => unreachable(session, error),
+        Some(error) => not_connected(session, &error),
         None => unreachable(session, "its name has no address"),
     })
 }
@@ -170,14 +177,10 @@ async fn register(
             }
             Ok((_, Control::Drain)) => return Err(unreachable(session, "it is stopping")),
             Ok(_) => {}
-            Err(error) => return Err(lost(session, &error)),
+            Err(error) => return Err(unreachable(session, error)),
         }
     }
     Ok(())
-}
-
-fn lost(session: &Session, error: &ControlError) -> ConnectError {
-    unreachable(session, error)
 }
 
 fn limits(session: &Session) -> Limits {
@@ -192,6 +195,24 @@ fn unreachable(session: &Session, reason: impl ToString) -> ConnectError {
         address: session.options.node.clone(),
         reason: reason.to_string(),
     }
+}
+
+/// Tells distrust from absence: a failed handshake has a TLS alert for its code (RFC 9001,
+/// section 4.8).
+fn not_connected(session: &Session, error: &ConnectionError) -> ConnectError {
+    const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+    let code = match error {
+        ConnectionError::TransportError(error) => u64::from(error.code),
+        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+        _ => 0,
+    };
+    if TLS_ALERTS.contains(&code) {
+        return ConnectError::Untrusted {
+            address: session.options.node.clone(),
+            reason: error.to_string(),
+        };
+    }
+    unreachable(session, error)
 }
 
 fn certificates(session: &Session, reason: impl ToString) -> ConnectError {

@@ -1,0 +1,95 @@
+//! Those who do not belong, and those who do not keep to the protocol.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::{path::Path, sync::Arc};
+
+use nano_client::{Client, Service};
+use nano_integration::{Node, any_address};
+use nano_tls::{Authority, LEAF_LIFETIME};
+use nano_wire::{frame::PREFIX, transport::Close};
+use quinn::{ConnectionError, Endpoint, crypto::rustls::QuicClientConfig};
+use serde_json::{Value, json};
+
+fn bundle(folder: &Path, name: &str) {
+    let authority = Authority::create(nano_tls::TRUST_DOMAIN).unwrap();
+    let bundle = authority.issue(&name.parse().unwrap(), LEAF_LIFETIME).unwrap();
+    bundle.write(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_authority_opens_nothing() {
+    let node = Node::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    bundle(&folder.path().join("client"), "client/stranger");
+    bundle(&folder.path().join("service"), "service/stranger");
+    let options = node.options().tls(folder.path().join("client"));
+    let error = Client::connect(options).await.err().unwrap();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let options = node.options().tls(folder.path().join("service"));
+    let builder = Service::builder().on("a:1", |_, _: Value| async { Ok(()) });
+    assert!(builder.start(options).await.is_err());
+    assert_eq!(node.http().post(&json!({"Pattern": "a:1"})).await.status, 404);
+}
+
+/// A stranger who takes any server's certificate and shows one or none.
+async fn connect(node: &Node, bundle: Option<&Path>) -> Result<quinn::Connection, ConnectionError> {
+    let own = nano_tls::Bundle::load(bundle.unwrap_or(&node.state().join("tls/client"))).unwrap();
+    let mut tls = own.client_config(nano_tls::Expect::Kind(nano_tls::Kind::Node)).unwrap();
+    if bundle.is_none() {
+        tls.client_auth_cert_resolver = Arc::new(NoCertificate);
+    }
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::client(any_address()).unwrap();
+    let connecting = endpoint.connect_with(config, node.quic, "nanod").unwrap();
+    let connection = connecting.await?;
+    // With TLS 1.3 the client's side of a handshake ends before the server's refusal comes.
+    match connection.open_bi().await {
+        Ok((mut send, mut recv)) => {
+            let _ = send.write_all(&[1, 0]).await;
+            match recv.read_to_end(PREFIX).await {
+                Ok(_) => Ok(connection),
+                Err(_) => Err(connection.closed().await),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl rustls::client::ResolvesClientCert for NoCertificate {
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        _: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_certificate_the_handshake_fails() {
+    let node = Node::start().await;
+    let error = connect(&node, None).await.unwrap_err();
+    assert!(error.to_string().contains("no certificates"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_greet_is_sent_away() {
+    let node = Node::start().await;
+    let client = node.state().join("tls/client");
+    // Two bytes and no more are no hello: the node waits for the rest, and not for ever.
+    let error = connect(&node, Some(&client)).await.unwrap_err();
+    let ConnectionError::ApplicationClosed(close) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(close.error_code, Close::Refused.code(), "{error}");
+    let still = node.client().await;
+    assert!(still.act::<_, Value>("a:1", &json!({})).await.is_err());
+}
