@@ -28,6 +28,23 @@ pub enum Other {
     /// Make an authority and certificates by hand
     #[command(subcommand)]
     Tls(Tls),
+    /// Measure calls through a node
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+/// Where the node is, and what to show it.
+#[derive(Args)]
+pub struct NodeArguments {
+    /// The node's QUIC address
+    #[arg(long, env = "NANO_NODE", default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    pub node: String,
+    /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
+    #[arg(long, env = "NANO_TLS", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
+    /// State folder of the node on this machine
+    #[arg(long, env = "NANO_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// `nanod call`
@@ -39,15 +56,9 @@ pub struct Call {
     /// The message, JSON
     #[arg(default_value = "{}")]
     pub json: String,
-    /// The node's QUIC address
-    #[arg(long, env = "NANO_NODE", default_value = "127.0.0.1:9999", value_name = "ADDR")]
-    pub node: String,
-    /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
-    #[arg(long, env = "NANO_TLS", value_name = "DIR")]
-    pub tls: Option<PathBuf>,
-    /// State folder of the node on this machine
-    #[arg(long, env = "NANO_STATE", value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
     /// How long to wait for the answer, in milliseconds
     #[arg(long, default_value_t = 30_000, value_name = "MS")]
     pub timeout_ms: u64,
@@ -67,6 +78,52 @@ pub struct Demo {
     /// Where QUIC listens (UDP)
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     pub quic: String,
+}
+
+/// `nanod bench`
+#[derive(Subcommand)]
+pub enum Bench {
+    /// Serve a pattern with an echo
+    Serve(BenchServe),
+    /// Keep calls in flight, and report rate and latency
+    Call(BenchCall),
+}
+
+/// `nanod bench serve`
+#[derive(Args)]
+pub struct BenchServe {
+    /// The pattern to serve
+    #[arg(long, default_value = "bench:echo", value_name = "PATTERN")]
+    pub pattern: String,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+/// `nanod bench call`
+#[derive(Args)]
+pub struct BenchCall {
+    /// The subject to call
+    #[arg(long, default_value = "bench:echo", value_name = "SUBJECT")]
+    pub pattern: String,
+    /// Calls in flight
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub in_flight: usize,
+    /// Bytes of each body
+    #[arg(long, default_value_t = 100, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to call
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    pub seconds: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Call through the node, which is the default
+    #[arg(long)]
+    pub switched: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
 }
 
 /// `nanod tls`

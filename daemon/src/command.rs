@@ -1,5 +1,6 @@
 //! What the program does: one file a command.
 
+mod bench;
 mod call;
 mod daemon;
 mod demo;
@@ -17,6 +18,7 @@ const USAGE: u8 = 2;
 pub fn run() -> ExitCode {
     match cli::parse() {
         Ask::Daemon(flags) => daemon::run(&flags),
+        Ask::Other(Other::Bench(bench)) => bench::run(bench),
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
         Ask::Other(Other::Tls(tls)) => tls::run(tls),

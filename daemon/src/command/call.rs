@@ -34,10 +34,10 @@ pub(super) fn run(call: Call) -> ExitCode {
 
 async fn send(call: Call) -> Result<Result<Body, CallError>, ConnectError> {
     let mut options = Options::default()
-        .node(&call.node)
+        .node(&call.at.node)
         .timeout(Duration::from_millis(call.timeout_ms));
-    options.tls = call.tls;
-    options.state = call.state;
+    options.tls = call.at.tls;
+    options.state = call.at.state;
     let client = Client::connect(options).await?;
     Ok(client.act_raw(&call.subject, Body::json(call.json)).await)
 }

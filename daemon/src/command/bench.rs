@@ -1,0 +1,181 @@
+//! `nanod bench`: a service that echoes, and callers that keep so many calls in flight.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use nano_client::{Body, Client, ConnectError, Encoding, Options, Service, Stopped};
+use serde::Serialize;
+use tokio::{task::JoinSet, time::sleep};
+
+use super::{USAGE, fail, runtime};
+use crate::cli::{Bench, BenchCall, BenchServe, NodeArguments};
+
+const NO_SESSION: u8 = 3;
+
+/// Latencies are kept in microseconds, to three digits, up to a minute.
+const LONGEST: u64 = 60_000_000;
+
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a run of callers found.
+#[derive(Serialize)]
+struct Report {
+    calls: u64,
+    calls_per_s: f64,
+    p50_us: u64,
+    p99_us: u64,
+    p999_us: u64,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+pub(super) fn run(bench: Bench) -> ExitCode {
+    let ended = match bench {
+        Bench::Serve(serve) => runtime()
+            .map_err(BenchError::Io)
+            .and_then(|runtime| runtime.block_on(echo(serve))),
+        Bench::Call(call) if call.in_flight == 0 => {
+            return fail(USAGE, "--in-flight must be at least 1");
+        }
+        Bench::Call(call) => runtime()
+            .map_err(BenchError::Io)
+            .and_then(|runtime| runtime.block_on(load(call))),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(NO_SESSION, error),
+    }
+}
+
+fn options(node: NodeArguments) -> Options {
+    let mut options = Options::default().node(&node.node);
+    options.tls = node.tls;
+    options.state = node.state;
+    options
+}
+
+/// Serves one pattern, until it is told to stop.
+async fn echo(serve: BenchServe) -> Result<(), BenchError> {
+    let builder =
+        Service::builder().on_raw(&serve.pattern, |_, body: Body| async move { Ok(body) });
+    let service = builder.start(options(serve.at)).await?;
+    println!("serving {} as {}", serve.pattern, service.instance());
+    Ok(service.run().await?)
+}
+
+/// Keeps calls in flight for some seconds and reports.
+async fn load(call: BenchCall) -> Result<(), BenchError> {
+    let client = Client::connect(options(call.at)).await?;
+    let length = Duration::from_secs(call.seconds);
+    let end = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..call.in_flight {
+        callers.spawn(caller(
+            client.clone(),
+            call.pattern.clone(),
+            call.size,
+            Arc::clone(&end),
+            Arc::clone(&done),
+        ));
+    }
+    show_progress(length, &done, call.json).await;
+    end.store(true, Ordering::Relaxed);
+    let elapsed = begun.elapsed();
+    let mut latencies = histogram();
+    let mut errors = BTreeMap::new();
+    for (histogram, failures) in callers.join_all().await {
+        latencies += histogram;
+        for (code, count) in failures {
+            *errors.entry(code).or_insert(0) += count;
+        }
+    }
+    let report = Report {
+        calls: latencies.len(),
+        calls_per_s: latencies.len() as f64 / elapsed.as_secs_f64(),
+        p50_us: latencies.value_at_quantile(0.5),
+        p99_us: latencies.value_at_quantile(0.99),
+        p999_us: latencies.value_at_quantile(0.999),
+        errors,
+    };
+    print(&report, call.json);
+    Ok(())
+}
+
+/// Calls one after the other; counts latencies of answers, and failures by code.
+async fn caller(
+    client: Client,
+    pattern: String,
+    size: usize,
+    end: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+) -> (Histogram<u64>, BTreeMap<&'static str, u64>) {
+    let body = Body {
+        encoding: Encoding::Bincode,
+        bytes: vec![b'x'; size].into(),
+    };
+    let mut latencies = histogram();
+    let mut failures = BTreeMap::new();
+    while !end.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match client.act_raw(&pattern, body.clone()).await {
+            Ok(_) => latencies.saturating_record(begun.elapsed().as_micros() as u64),
+            Err(failure) => *failures.entry(failure.code.name()).or_insert(0) += 1,
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    (latencies, failures)
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST, 3).expect("one to a minute, to three digits, is valid")
+}
+
+/// Waits for the run's end; on a terminal with a bar.
+async fn show_progress(length: Duration, done: &AtomicU64, quiet: bool) {
+    if quiet || !std::io::stderr().is_terminal() {
+        return sleep(length).await;
+    }
+    let style = ProgressStyle::with_template("{bar:40} {elapsed} {msg} calls")
+        .expect("the template is valid");
+    let bar = ProgressBar::new(length.as_millis() as u64).with_style(style);
+    let begun = Instant::now();
+    while begun.elapsed() < length {
+        sleep(Duration::from_millis(100)).await;
+        bar.set_position(begun.elapsed().as_millis() as u64);
+        bar.set_message(done.load(Ordering::Relaxed).to_string());
+    }
+    bar.finish_and_clear();
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        let text = serde_json::to_string(report).expect("numbers and names have a JSON form");
+        return println!("{text}");
+    }
+    println!(
+        "{} calls, {:.0} per second; p50 {} us, p99 {} us, p99.9 {} us",
+        report.calls, report.calls_per_s, report.p50_us, report.p99_us, report.p999_us
+    );
+    for (code, count) in &report.errors {
+        println!("failed as {code}: {count}");
+    }
+}
