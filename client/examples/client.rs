@@ -8,7 +8,10 @@ async fn call_each() -> Result<(), Box<dyn std::error::Error>> {
     let calls = [
         ("role:math,cmd:positive", json!({ "Value": 1 })),
         ("role:math,cmd:sum", json!({ "Left": 1, "Right": 2 })),
-        ("role:math,cmd:sum,return:zero", json!({ "Left": 1, "Right": 2 })),
+        (
+            "role:math,cmd:sum,return:zero",
+            json!({ "Left": 1, "Right": 2 }),
+        ),
         ("role:math,cmd:summary", json!({})),
     ];
     for (subject, message) in calls {

@@ -11,7 +11,7 @@ mod service;
 mod wait;
 
 pub use http::{Http, Response};
-pub use node::{Node, NodeBuilder, nanod};
+pub use node::{Node, NodeBuilder, example, nanod};
 pub use process::Process;
 pub use service::{ServiceBuilder, ServiceProcess};
 pub use wait::{PATIENCE, until};

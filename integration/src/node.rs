@@ -15,19 +15,30 @@ use tokio::process::Command;
 
 use crate::{ANY, Http, Process, ServiceBuilder, until};
 
-/// The command of the real binary, without arguments. `NANOD_BIN` names it; without that
-/// it is built first, so that no test runs an older one.
-///
-/// # Panics
-///
-/// If it cannot be built.
+/// The command of the real binary, without arguments. It is built first, so that no test
+/// runs an older one, unless `NANOD_BIN` names it.
 #[must_use]
 pub fn nanod() -> Command {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let binary = BINARY.get_or_init(|| match env::var_os("NANOD_BIN") {
         Some(path) => path.into(),
-        None => build(),
+        None => {
+            build(&["-p", "nanod", "--bin", "nanod"]);
+            built("nanod")
+        }
     });
+    clean(binary)
+}
+
+/// The command of one of the library's examples, built first.
+#[must_use]
+pub fn example(name: &str) -> Command {
+    build(&["-p", "nano-client", "--example", name]);
+    clean(&built("examples").join(name))
+}
+
+/// A command that sees no settings of whoever runs the tests.
+fn clean(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("NANO_") {
@@ -37,18 +48,17 @@ pub fn nanod() -> Command {
     command
 }
 
-fn build() -> PathBuf {
+fn build(what: &[&str]) {
     let mut cargo = StdCommand::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "nanod", "--bin", "nanod"]);
+    cargo.args(["build", "--quiet"]).args(what);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo runs");
-    assert!(status.success(), "nanod does not build");
-    built("nanod")
+    assert!(status.success(), "{what:?} does not build");
 }
 
-/// A binary that cargo has built beside the tests.
+/// What cargo has built beside the tests.
 pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own file");
     let deps = test.ancestors().find(|folder| folder.ends_with("deps"));

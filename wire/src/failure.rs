@@ -17,6 +17,9 @@ use crate::{Encoding, InstanceId, frame::INLINE_BODY_LIMIT};
 /// Longest message kept of a failure, in bytes; the rest is cut off.
 pub const MESSAGE_LIMIT: usize = 1024;
 
+/// Longest pattern that there can be, in bytes; a longer one is not taken from a peer.
+const PATTERN_LIMIT: usize = 1024;
+
 /// How far a failed call got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Certainty {
@@ -184,13 +187,13 @@ impl Failure {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match (self.code, self.certainty) {
-            (_, Certainty::Executed) => Retry::No,
+            (Code::ConnectionLost, Certainty::MaybeExecuted) => Retry::IfIdempotent,
+            (_, Certainty::MaybeExecuted | Certainty::Executed) => Retry::No,
             (Code::NoInstance, _) => Retry::AfterWait,
             (Code::Overloaded, _) => Retry::Yes,
             (Code::Draining, _) => Retry::Free,
             (Code::NotOwner, _) => Retry::FreeAfterResolve,
             (Code::ConnectionLost, Certainty::NotSent) => Retry::Yes,
-            (Code::ConnectionLost, _) => Retry::IfIdempotent,
             _ => Retry::No,
         }
     }
@@ -351,15 +354,23 @@ impl<'de> BorrowDecode<'de, ()> for Failure {
         let hop = Hop::ALL
             .get(usize::from(wire.hop))
             .ok_or(DecodeError::Other("unknown hop"))?;
-        Ok(Self {
+        let pattern = wire
+            .pattern
+            .filter(|pattern| pattern.len() <= PATTERN_LIMIT);
+        let failure = Self {
             code: Code::from_wire(wire.code),
             certainty: *certainty,
             hop: *hop,
             message: cut(Cow::Owned(wire.message.to_owned())),
             instance: wire.instance,
-            pattern: wire.pattern.map(str::to_owned),
+            pattern: pattern.map(str::to_owned),
             retry_after_ms: wire.retry_after_ms,
-            data: wire.data,
+            data: None,
+        };
+        // What was read keeps to the limits of what is written, or it could not be passed on.
+        Ok(match wire.data {
+            Some(data) => failure.with_data(data.encoding, data.bytes),
+            None => failure,
         })
     }
 }

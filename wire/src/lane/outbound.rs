@@ -81,6 +81,20 @@ impl<W> Outbound<W> {
         }
     }
 
+    /// As [`new`](Self::new), with slots that have been used often.
+    #[cfg(test)]
+    pub(super) fn aged(limit: u32, generation: u32) -> Self {
+        let slot = |_| Slot {
+            generation,
+            call: None,
+        };
+        Self {
+            slots: (0..limit).map(slot).collect(),
+            free: (0..limit).collect(),
+            ..Self::new(limit)
+        }
+    }
+
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
     }

@@ -1,0 +1,88 @@
+//! What the documents say exists.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use nano_client::{Client, Options};
+use nano_integration::{Node, Process, example};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let markdown = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "md"))
+    };
+    markdown(root().into()).chain(markdown(root().join("docs"))).collect()
+}
+
+/// What stands between backticks, or in a link, and looks like a path of the repository.
+fn paths(text: &str) -> Vec<String> {
+    let prose = text.split("```").step_by(2).collect::<String>();
+    let quoted = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+    let links = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let links = links.map(|(link, _)| link.to_owned());
+    let first = ["client", "daemon", "deploy", "docs", "integration", "routing", "tls", "wire", ".ci"];
+    let is_path = |word: &String| {
+        let begins = first.iter().any(|folder| word.starts_with(&format!("{folder}/")));
+        let word_like = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        word_like && (begins || (word.ends_with(".md") && !word.contains("..")))
+    };
+    quoted.chain(links).filter(is_path).collect()
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut named = 0;
+    for document in documents() {
+        let folder = document.parent().unwrap();
+        for path in paths(&fs::read_to_string(&document).unwrap()) {
+            let exists = root().join(&path).exists() || folder.join(&path).exists();
+            assert!(exists, "{} names {path}", document.display());
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the documents name only {named} paths: is the search broken?");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_work_together() {
+    let node = Node::start().await;
+    let run = |name: &str| {
+        let mut command = example(name);
+        command.env("NANO_NODE", node.quic.to_string());
+        command.env("NANO_STATE", node.state());
+        command
+    };
+    let mut services = Vec::new();
+    for name in ["positive", "sum", "zero"] {
+        services.push(Process::start(&mut run(name)));
+    }
+    // A service that is there answers; the client is run once all are.
+    let options = Options::default().node(node.quic).state(node.state());
+    let client = Client::connect(options).await.unwrap();
+    for subject in ["role:math,cmd:positive", "role:math,cmd:sum", "role:math,cmd:sum,return:zero"] {
+        nano_integration::until("the examples to register", async || {
+            let answer = client.act::<_, ()>(subject, "").await;
+            let pattern = answer.err().and_then(|failure| failure.pattern);
+            pattern.is_none_or(|pattern| pattern == subject).then_some(())
+        })
+        .await;
+    }
+    let output = run("client").output().await.unwrap();
+    assert!(output.status.success());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for part in ["3", "true", "0", "no_route"] {
+        assert!(shown.contains(part), "{part} is missing:\n{shown}");
+    }
+    for service in &mut services {
+        assert!(service.terminate().await.success());
+    }
+}

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs what the tests need, if it is missing, and runs every test of the workspace.
+#
+#   ./test.sh                  install and test
+#   ./test.sh --install-only   install, and leave it at that
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# need_package COMMAND PACKAGE...: the Debian packages that bring a command, unless it is there.
+need_package() {
+    local command=$1
+    shift
+    if command -v "$command" >/dev/null; then
+        return
+    fi
+    local as_root=()
+    if [[ $EUID -ne 0 ]]; then
+        as_root=(sudo)
+    fi
+    if ! command -v apt-get >/dev/null || ! command -v "${as_root[0]:-env}" >/dev/null; then
+        echo "test.sh: $command is missing; please install it (Debian: $*)" >&2
+        exit 1
+    fi
+    echo "test.sh: installing $* for $command"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@"
+}
+
+install_needs() {
+    if ! command -v cargo >/dev/null; then
+        echo "test.sh: cargo is missing; please install Rust, see https://rustup.rs" >&2
+        exit 1
+    fi
+    need_package cc gcc libc6-dev
+    need_package curl curl ca-certificates
+    if ! cargo nextest --version >/dev/null 2>&1; then
+        echo "test.sh: installing cargo-nextest"
+        cargo install cargo-nextest --locked
+    fi
+}
+
+run_tests() {
+    cargo build --workspace --bins --examples
+    cargo nextest run --workspace
+    cargo test --workspace --doc
+}
+
+case ${1:-} in
+"")
+    install_needs
+    run_tests
+    ;;
+--install-only)
+    install_needs
+    ;;
+*)
+    echo "usage: ./test.sh [--install-only]" >&2
+    exit 2
+    ;;
+esac

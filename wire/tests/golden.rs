@@ -1,0 +1,623 @@
+//! The protocol's bytes, written down: they may never change.
+//!
+//! Every frame below was computed by hand from the tables of `frame` and `message`, and is
+//! compared with what the crate writes and with what it reads.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::collections::HashSet;
+
+use bytes::{Bytes, BytesMut};
+use nano_wire::{
+    CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
+    ReplyHeader, Trace, codec,
+    failure::FailureData,
+    frame::{self, Frame, FrameError, Kind, Splitter},
+    message::{Control, Hello, Limits, Policy, Register, Welcome},
+};
+
+/// Hexadecimal bytes of each field, and what it is.
+type Golden = &'static [(&'static str, &'static str)];
+
+const ALL: [Golden; 20] = [
+    VOID,
+    HELLO,
+    WELCOME,
+    REGISTER,
+    REGISTER_PLAIN,
+    DEREGISTER,
+    DONE,
+    REFUSED,
+    DRAIN,
+    DRAINED,
+    LANE,
+    CALL,
+    CALL_FULL,
+    CANCEL,
+    REPLY,
+    REPLY_FULL,
+    FAIL,
+    BODY_OF_CALL,
+    BODY_OF_REPLY,
+    UNKNOWN,
+];
+
+/// A kind of a later version.
+const UNKNOWN: Golden = &[
+    ("0a000000", "length: 10"),
+    ("7f", "kind: not given yet"),
+    ("0000000000000000", "id: 0"),
+    ("ff", "whatever it holds"),
+];
+
+/// A frame that was withdrawn.
+const VOID: Golden = &[
+    ("09000000", "length: 9"),
+    ("00", "kind: Void"),
+    ("0000000000000000", "id: 0"),
+];
+
+/// `hello()`.
+const HELLO: Golden = &[
+    ("2f000000", "length: 47"),
+    ("01", "kind: Hello"),
+    ("0000000000000000", "id: 0"),
+    ("01", "version"),
+    ("01", "oldest"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("fbe803", "limits.max_in_flight: 1000"),
+    ("fc00000001", "limits.max_body: 16 MiB"),
+    ("0b 6e616e6f6420302e312e30", "agent"),
+];
+
+/// `welcome()`: 250 is the last number of one byte, 251 the first of three.
+const WELCOME: Golden = &[
+    ("1f000000", "length: 31"),
+    ("02", "kind: Welcome"),
+    ("0000000000000000", "id: 0"),
+    ("01", "version"),
+    ("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "instance"),
+    ("fa", "limits.max_in_flight: 250"),
+    ("fbfb00", "limits.max_body: 251"),
+    ("00", "agent: empty"),
+];
+
+/// `register()`.
+const REGISTER: Golden = &[
+    ("2d000000", "length: 45"),
+    ("03", "kind: Register"),
+    ("0700000000000000", "id: request 7"),
+    ("11 726f6c653a6d6174682c636d643a73756d", "pattern"),
+    ("fb2c01", "incarnation: 300"),
+    ("01", "policy.idempotent"),
+    ("01 fb8813", "policy.deadline_ms: 5000"),
+    ("01 40", "policy.max_concurrent: 64"),
+    ("01 fc00001000", "policy.max_body: 1 MiB"),
+    ("01 03", "policy.weight: 3"),
+];
+
+/// A registration that declares nothing.
+const REGISTER_PLAIN: Golden = &[
+    ("13000000", "length: 19"),
+    ("03", "kind: Register"),
+    ("0800000000000000", "id: request 8"),
+    ("03 613a31", "pattern"),
+    ("01", "incarnation"),
+    ("00", "policy.idempotent"),
+    ("00", "policy.deadline_ms"),
+    ("00", "policy.max_concurrent"),
+    ("00", "policy.max_body"),
+    ("00", "policy.weight"),
+];
+
+const DEREGISTER: Golden = &[
+    ("0d000000", "length: 13"),
+    ("04", "kind: Deregister"),
+    ("0900000000000000", "id: request 9"),
+    ("03 613a31", "pattern"),
+];
+
+const DONE: Golden = &[
+    ("09000000", "length: 9"),
+    ("05", "kind: Done"),
+    ("0700000000000000", "id: request 7"),
+];
+
+/// `full_failure()`.
+const REFUSED: Golden = &[
+    ("30000000", "length: 48"),
+    ("06", "kind: Refused"),
+    ("0800000000000000", "id: request 8"),
+    ("0e", "code: handler_failed"),
+    ("03", "certainty: executed"),
+    ("02", "hop: instance"),
+    ("03 6ec3b6", "message"),
+    ("01 000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 03 613a31", "pattern"),
+    ("01 fbdc05", "retry_after_ms: 1500"),
+    ("01 00 02 7b7d", "data: JSON"),
+    ("00", "extensions"),
+];
+
+const DRAIN: Golden = &[
+    ("09000000", "length: 9"),
+    ("07", "kind: Drain"),
+    ("0000000000000000", "id: 0"),
+];
+
+const DRAINED: Golden = &[
+    ("09000000", "length: 9"),
+    ("08", "kind: Drained"),
+    ("0000000000000000", "id: 0"),
+];
+
+const LANE: Golden = &[
+    ("09000000", "length: 9"),
+    ("10", "kind: Lane"),
+    ("0300000000000000", "id: lane 3"),
+];
+
+/// `plain_call()` and its body.
+const CALL: Golden = &[
+    ("1a000000", "length: 26"),
+    ("11", "kind: Call"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("03 613a31", "subject"),
+    ("fc40420f00", "remaining_us: 1 s"),
+    ("00", "trace"),
+    ("08", "hops"),
+    ("00", "encoding: JSON"),
+    ("00", "flags"),
+    ("00", "streamed"),
+    ("00", "extensions"),
+    ("7b7d", "body"),
+];
+
+/// `full_call()`, whose body has a stream of its own.
+const CALL_FULL: Golden = &[
+    ("55000000", "length: 85"),
+    ("11", "kind: Call"),
+    ("feffffffffffffff", "id: slot 2^32 - 2, generation 2^32 - 1"),
+    ("11 726f6c653a6d6174682c636d643a73756d", "subject"),
+    ("fd00f2052a01000000", "remaining_us: 5,000 s"),
+    ("01 000102030405060708090a0b0c0d0e0f 2021222324252627 01", "trace: trace_id, parent_id, flags"),
+    ("07", "hops"),
+    ("01", "encoding: bincode"),
+    ("00", "flags"),
+    ("01 fc00005000", "streamed: 5 MiB"),
+    ("03 01 03 6b3d76 02 02 7231 fb2c01 00", "extensions: trace state, request id, an unknown one"),
+];
+
+const CANCEL: Golden = &[
+    ("09000000", "length: 9"),
+    ("12", "kind: Cancel"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+];
+
+/// A plain reply and its body.
+const REPLY: Golden = &[
+    ("0d000000", "length: 13"),
+    ("13", "kind: Reply"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("00", "encoding: JSON"),
+    ("00", "streamed"),
+    ("00", "extensions"),
+    ("33", "body"),
+];
+
+/// `full_reply()`, whose body has a stream of its own.
+const REPLY_FULL: Golden = &[
+    ("15000000", "length: 21"),
+    ("13", "kind: Reply"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("01", "encoding: bincode"),
+    ("01 fc70110100", "streamed: 70,000"),
+    ("01 09 02 00ff", "extensions"),
+];
+
+/// `plain_failure()`.
+const FAIL: Golden = &[
+    ("24000000", "length: 36"),
+    ("14", "kind: Fail"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("01", "code: no_route"),
+    ("00", "certainty: not_sent"),
+    ("01", "hop: node"),
+    ("12 6e6f207061747465726e206d617463686573", "message"),
+    ("00", "instance"),
+    ("00", "pattern"),
+    ("00", "retry_after_ms"),
+    ("00", "data"),
+    ("00", "extensions"),
+];
+
+/// What stands first on a body's stream; the body follows it.
+const BODY_OF_CALL: Golden = &[
+    ("0f000000", "length: 15"),
+    ("20", "kind: Body"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("00", "is_reply"),
+    ("fc70110100", "length: 70,000"),
+];
+
+const BODY_OF_REPLY: Golden = &[
+    ("13000000", "length: 19"),
+    ("20", "kind: Body"),
+    ("0200000001000000", "id: slot 2, generation 1"),
+    ("01", "is_reply"),
+    ("fd0000004001000000", "length: 5 GiB"),
+];
+
+const SLOT_2: CallId = CallId {
+    slot: 2,
+    generation: 1,
+};
+
+const LAST_SLOT: CallId = CallId {
+    slot: u32::MAX - 1,
+    generation: u32::MAX,
+};
+
+const TRACE: Trace = Trace {
+    trace_id: sixteen_from(0),
+    parent_id: [0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27],
+    flags: 1,
+};
+
+fn hello() -> Hello {
+    Hello {
+        version: 1,
+        oldest: 1,
+        instance: InstanceId(sixteen_from(0)),
+        limits: Limits {
+            max_in_flight: 1000,
+            max_body: 16 << 20,
+        },
+        agent: "nanod 0.1.0".to_owned(),
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        version: 1,
+        instance: InstanceId(sixteen_from(0xf0)),
+        limits: Limits {
+            max_in_flight: 250,
+            max_body: 251,
+        },
+        agent: String::new(),
+    }
+}
+
+fn register() -> Register {
+    Register {
+        pattern: "role:math,cmd:sum".to_owned(),
+        incarnation: 300,
+        policy: Policy {
+            idempotent: true,
+            deadline_ms: Some(5000),
+            max_concurrent: Some(64),
+            max_body: Some(1 << 20),
+            weight: Some(3),
+        },
+    }
+}
+
+fn plain_register() -> Register {
+    Register {
+        pattern: "a:1".to_owned(),
+        incarnation: 1,
+        policy: Policy::default(),
+    }
+}
+
+fn full_failure() -> Failure {
+    Failure {
+        code: Code::HandlerFailed,
+        certainty: Certainty::Executed,
+        hop: Hop::Instance,
+        message: "nö".into(),
+        instance: Some(InstanceId(sixteen_from(0))),
+        pattern: Some("a:1".to_owned()),
+        retry_after_ms: Some(1500),
+        data: Some(FailureData {
+            encoding: Encoding::Json,
+            bytes: b"{}".to_vec(),
+        }),
+    }
+}
+
+fn plain_failure() -> Failure {
+    Failure::new(
+        Code::NoRoute,
+        Certainty::NotSent,
+        Hop::Node,
+        "no pattern matches",
+    )
+}
+
+fn plain_call() -> CallHeader<'static> {
+    CallHeader {
+        subject: "a:1",
+        remaining_us: 1_000_000,
+        trace: None,
+        hops: 8,
+        encoding: Encoding::Json,
+        flags: 0,
+        streamed: None,
+        extensions: Extensions::default(),
+    }
+}
+
+fn full_call() -> CallHeader<'static> {
+    CallHeader {
+        subject: "role:math,cmd:sum",
+        remaining_us: 5_000_000_000,
+        trace: Some(TRACE),
+        hops: 7,
+        encoding: Encoding::Bincode,
+        flags: 0,
+        streamed: Some(5 << 20),
+        extensions: Extensions(vec![
+            (Extensions::TRACE_STATE, b"k=v"),
+            (Extensions::REQUEST_ID, b"r1"),
+            (300, b""),
+        ]),
+    }
+}
+
+fn full_reply() -> ReplyHeader<'static> {
+    ReplyHeader {
+        encoding: Encoding::Bincode,
+        streamed: Some(70_000),
+        extensions: Extensions(vec![(9, b"\x00\xff")]),
+    }
+}
+
+#[test]
+fn control_messages() {
+    let cases = [
+        (HELLO, 0, Control::Hello(hello())),
+        (WELCOME, 0, Control::Welcome(welcome())),
+        (REGISTER, 7, Control::Register(register())),
+        (REGISTER_PLAIN, 8, Control::Register(plain_register())),
+        (DEREGISTER, 9, Control::Deregister("a:1".to_owned())),
+        (DONE, 7, Control::Done),
+        (REFUSED, 8, Control::Refused(Box::new(full_failure()))),
+        (DRAIN, 0, Control::Drain),
+        (DRAINED, 0, Control::Drained),
+    ];
+    for (golden, id, message) in cases {
+        let mut written = BytesMut::new();
+        message.append(id, &mut written);
+        assert_same(&written, golden);
+        with_frame(golden, |frame| {
+            assert_eq!(frame.id, id);
+            assert_eq!(Control::parse(frame), Ok(Some(message)));
+        });
+    }
+}
+
+#[test]
+fn frames_without_a_payload() {
+    let cases = [
+        (VOID, Kind::Void, 0),
+        (LANE, Kind::Lane, 3),
+        (CANCEL, Kind::Cancel, SLOT_2.to_u64()),
+    ];
+    for (golden, kind, id) in cases {
+        assert_same(&written(kind, id, |_| {}), golden);
+        with_frame(golden, |frame| {
+            assert_eq!((frame.kind, frame.id), (Some(kind), id));
+            assert!(frame.payload.is_empty());
+        });
+    }
+}
+
+#[test]
+fn calls() {
+    let cases = [
+        (CALL, SLOT_2, plain_call(), &b"{}"[..]),
+        (CALL_FULL, LAST_SLOT, full_call(), &b""[..]),
+    ];
+    for (golden, id, header, body) in cases {
+        let bytes = written(Kind::Call, id.to_u64(), |out| {
+            codec::encode(&header, out);
+            out.extend_from_slice(body);
+        });
+        assert_same(&bytes, golden);
+        with_frame(golden, |frame| {
+            assert_eq!(frame.kind, Some(Kind::Call));
+            assert_eq!(CallId::from_u64(frame.id), id);
+            assert_eq!(codec::decode(frame.payload).unwrap(), (header, body));
+        });
+    }
+}
+
+#[test]
+fn replies() {
+    let cases = [
+        (REPLY, ReplyHeader::default(), &b"3"[..]),
+        (REPLY_FULL, full_reply(), &b""[..]),
+    ];
+    for (golden, header, body) in cases {
+        let bytes = written(Kind::Reply, SLOT_2.to_u64(), |out| {
+            codec::encode(&header, out);
+            out.extend_from_slice(body);
+        });
+        assert_same(&bytes, golden);
+        with_frame(golden, |frame| {
+            assert_eq!(frame.kind, Some(Kind::Reply));
+            assert_eq!(CallId::from_u64(frame.id), SLOT_2);
+            assert_eq!(codec::decode(frame.payload).unwrap(), (header, body));
+        });
+    }
+}
+
+#[test]
+fn failures() {
+    let failure = plain_failure();
+    let bytes = written(Kind::Fail, SLOT_2.to_u64(), |out| {
+        codec::encode(&failure, out);
+    });
+    assert_same(&bytes, FAIL);
+    with_frame(FAIL, |frame| {
+        assert_eq!(frame.kind, Some(Kind::Fail));
+        let (read, rest) = codec::decode::<Failure>(frame.payload).unwrap();
+        assert_eq!((read, rest), (failure, &b""[..]));
+    });
+}
+
+/// The type of this payload is private; `lane::tests` compares it with the same bytes.
+#[test]
+fn heads_of_bodies() {
+    let cases = [
+        (BODY_OF_CALL, (false, 70_000_u64)),
+        (BODY_OF_REPLY, (true, 5 << 30)),
+    ];
+    for (golden, payload) in cases {
+        let bytes = written(Kind::Body, SLOT_2.to_u64(), |out| {
+            codec::encode(&payload, out);
+        });
+        assert_same(&bytes, golden);
+        with_frame(golden, |frame| {
+            assert_eq!(frame.kind, Some(Kind::Body));
+            let (read, rest) = codec::decode::<(bool, u64)>(frame.payload).unwrap();
+            assert_eq!((read, rest), (payload, &b""[..]));
+        });
+    }
+}
+
+#[test]
+fn a_frame_of_an_unknown_kind_has_no_kind_and_is_no_message() {
+    with_frame(UNKNOWN, |frame| {
+        assert_eq!(frame.kind, None);
+        assert_eq!(Control::parse(frame), Ok(None));
+    });
+}
+
+#[test]
+fn every_kind_has_golden_bytes() {
+    let golden: HashSet<u8> = ALL.into_iter().map(|golden| bytes(golden)[4]).collect();
+    for kind in Kind::ALL {
+        assert!(golden.contains(&(kind as u8)), "none for {kind:?}");
+    }
+}
+
+#[test]
+fn no_two_kinds_have_one_number() {
+    let numbers: HashSet<u8> = Kind::ALL.into_iter().map(|kind| kind as u8).collect();
+    assert_eq!(numbers.len(), Kind::ALL.len());
+}
+
+#[test]
+fn numbers_of_codes() {
+    for code in Code::all() {
+        let failure = Failure::new(code, Certainty::Refused, Hop::Caller, "");
+        let mut written = BytesMut::new();
+        codec::encode(&failure, &mut written);
+        // certainty: refused, hop: caller, message: empty, five fields that are not there
+        let golden = [number(code), 1, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(written[..], golden, "{code}");
+        assert_eq!(codec::decode::<Failure>(&golden).unwrap().0, failure);
+    }
+    assert_eq!(Code::all().count(), 16, "a code has no number here");
+}
+
+#[test]
+fn numbers_of_certainties_and_hops() {
+    let certainties = [
+        Certainty::NotSent,
+        Certainty::Refused,
+        Certainty::MaybeExecuted,
+        Certainty::Executed,
+    ];
+    let hops = [Hop::Caller, Hop::Node, Hop::Instance];
+    for (certainty_number, certainty) in (0..).zip(certainties) {
+        for (hop_number, hop) in (0..).zip(hops) {
+            let failure = Failure::new(Code::Loop, certainty, hop, "");
+            let golden = [13, certainty_number, hop_number, 0, 0, 0, 0, 0, 0];
+            let mut written = BytesMut::new();
+            codec::encode(&failure, &mut written);
+            assert_eq!(written[..], golden);
+            assert_eq!(codec::decode::<Failure>(&golden).unwrap().0, failure);
+        }
+    }
+    assert!(codec::decode::<Failure>(&[13, 4, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    assert!(codec::decode::<Failure>(&[13, 0, 3, 0, 0, 0, 0, 0, 0]).is_err());
+}
+
+/// A new code does not compile without a number here.
+fn number(code: Code) -> u8 {
+    match code {
+        Code::NoRoute => 1,
+        Code::NoInstance => 2,
+        Code::Overloaded => 3,
+        Code::Draining => 4,
+        Code::NotOwner => 5,
+        Code::ConnectionLost => 6,
+        Code::Deadline => 7,
+        Code::Cancelled => 8,
+        Code::BadRequest => 9,
+        Code::TooLarge => 10,
+        Code::Unauthenticated => 11,
+        Code::Forbidden => 12,
+        Code::Loop => 13,
+        Code::HandlerFailed => 14,
+        Code::HandlerPanicked => 15,
+        Code::Unrecognised => 255,
+    }
+}
+
+const fn sixteen_from(first: u8) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    while at < 16 {
+        bytes[at] = first + at as u8;
+        at += 1;
+    }
+    bytes
+}
+
+fn written(kind: Kind, id: u64, payload: impl FnOnce(&mut BytesMut)) -> BytesMut {
+    let mut out = BytesMut::new();
+    frame::append(&mut out, kind, id, payload);
+    out
+}
+
+fn bytes(golden: Golden) -> Vec<u8> {
+    let digits: Vec<u8> = golden
+        .iter()
+        .flat_map(|(hex, _)| hex.bytes())
+        .filter(|byte| *byte != b' ')
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// Compares field by field, so that a failure names the field.
+fn assert_same(written: &[u8], golden: Golden) {
+    let mut rest = written;
+    for field in golden {
+        let expected = bytes(std::slice::from_ref(field));
+        let (found, after) = rest.split_at(expected.len().min(rest.len()));
+        assert_eq!(found, expected, "{}", field.1);
+        rest = after;
+    }
+    assert!(rest.is_empty(), "{} bytes too many", rest.len());
+}
+
+/// Cuts the only frame out of golden bytes.
+fn with_frame(golden: Golden, each: impl FnOnce(Frame<'_>)) {
+    let mut each = Some(each);
+    let mut splitter = Splitter::default();
+    splitter
+        .push(Bytes::from(bytes(golden)), |frame| {
+            each.take().expect("one frame")(frame);
+            Ok::<_, FrameError>(())
+        })
+        .unwrap();
+    assert!(splitter.is_at_border() && each.is_none());
+}

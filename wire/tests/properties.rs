@@ -1,0 +1,557 @@
+//! What holds for every message, every stream of frames and every garbage.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use bytes::{Bytes, BytesMut};
+use nano_wire::{
+    CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
+    ReplyHeader, Trace, codec,
+    failure::FailureData,
+    frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
+    message::{Control, Hello, Limits, Policy, Register, Welcome},
+};
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+
+proptest! {
+    #[test]
+    fn a_control_message_is_read_as_it_was_written(id: u64, message in control()) {
+        let mut bytes = BytesMut::new();
+        message.append(id, &mut bytes);
+        let frames = split(&[bytes.freeze()]).unwrap();
+        prop_assert_eq!(frames.len(), 1);
+        prop_assert_eq!(frames[0].id, id);
+        prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(message)));
+    }
+
+    #[test]
+    fn a_control_message_and_more_is_none(message in control(), more in vec(any::<u8>(), 1..9)) {
+        let mut bytes = BytesMut::new();
+        message.append(0, &mut bytes);
+        let holds_nothing = bytes.len() == PREFIX;
+        let mut frame = split(&[bytes.freeze()]).unwrap().remove(0);
+        frame.payload.extend(more);
+        prop_assert_eq!(Control::parse(frame.frame()).is_ok(), holds_nothing);
+    }
+
+    #[test]
+    fn a_control_message_cut_short_is_none(message in control(), at: Index) {
+        let mut bytes = BytesMut::new();
+        message.append(0, &mut bytes);
+        let mut frame = split(&[bytes.freeze()]).unwrap().remove(0);
+        prop_assume!(!frame.payload.is_empty());
+        frame.payload.truncate(at.index(frame.payload.len()));
+        prop_assert!(Control::parse(frame.frame()).is_err());
+    }
+
+    #[test]
+    fn a_call_is_read_as_it_was_written(call in call(), body in vec(any::<u8>(), 0..64)) {
+        let mut bytes = BytesMut::new();
+        codec::encode(&call.header(), &mut bytes);
+        bytes.extend_from_slice(&body);
+        let read = codec::decode::<CallHeader<'_>>(&bytes).unwrap();
+        prop_assert_eq!(read, (call.header(), &body[..]));
+    }
+
+    #[test]
+    fn a_reply_is_read_as_it_was_written(reply in reply(), body in vec(any::<u8>(), 0..64)) {
+        let mut bytes = BytesMut::new();
+        codec::encode(&reply.header(), &mut bytes);
+        bytes.extend_from_slice(&body);
+        let read = codec::decode::<ReplyHeader<'_>>(&bytes).unwrap();
+        prop_assert_eq!(read, (reply.header(), &body[..]));
+    }
+
+    #[test]
+    fn a_failure_is_read_as_it_was_written(failure in failure()) {
+        let mut bytes = BytesMut::new();
+        codec::encode(&failure, &mut bytes);
+        let (read, rest) = codec::decode::<Failure>(&bytes).unwrap();
+        prop_assert_eq!(read, failure);
+        prop_assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written(slot: u32, generation: u32) {
+        let id = CallId { slot, generation };
+        prop_assert_eq!(CallId::from_u64(id.to_u64()), id);
+    }
+
+    #[test]
+    fn of_two_calls_in_a_slot_one_came_after_the_other(generation: u32, later in 1..i32::MAX) {
+        let older = CallId { slot: 0, generation };
+        let newer = CallId { slot: 0, generation: generation.wrapping_add(later as u32) };
+        prop_assert!(newer.is_after(older.generation));
+        prop_assert!(!older.is_after(newer.generation));
+        prop_assert!(!older.is_after(older.generation));
+    }
+
+    #[test]
+    fn frames_do_not_depend_on_how_the_stream_is_cut(
+        frames in vec(frame(), 0..12),
+        cuts in vec(any::<Index>(), 0..24),
+    ) {
+        let stream = concat(&frames);
+        prop_assert_eq!(split(&cut(&stream, &cuts)), Ok(frames));
+    }
+
+    #[test]
+    fn frames_do_not_depend_on_the_size_of_chunks(
+        frames in vec(frame(), 0..12),
+        size in 1..40_usize,
+    ) {
+        let stream = concat(&frames);
+        let chunks: Vec<Bytes> = stream.chunks(size).map(Bytes::copy_from_slice).collect();
+        prop_assert_eq!(split(&chunks), Ok(frames));
+    }
+
+    #[test]
+    fn a_stream_is_at_a_border_only_after_a_whole_frame(
+        frames in vec(frame(), 1..4),
+        at: Index,
+    ) {
+        let stream = concat(&frames);
+        let at = at.index(stream.len() + 1);
+        let ends = frames.iter().scan(0, |end, frame| {
+            *end += PREFIX + frame.payload.len();
+            Some(*end)
+        });
+        let is_border = std::iter::once(0).chain(ends).any(|end| end == at);
+        let mut splitter = Splitter::default();
+        splitter.push(stream.slice(..at), |_| Ok::<_, FrameError>(())).unwrap();
+        prop_assert_eq!(splitter.is_at_border(), is_border);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_stream_does_not_depend_on_how_it_is_cut(
+        frames in vec(frame(), 0..4),
+        garbage in vec(any::<u8>(), 0..64),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let mut stream = BytesMut::from(&concat(&frames)[..]);
+        stream.extend_from_slice(&garbage);
+        let stream = stream.freeze();
+        prop_assert_eq!(split(&cut(&stream, &cuts)), split(&[stream]));
+    }
+
+    #[test]
+    fn garbage_is_never_a_reason_to_panic(
+        number in any::<u8>(),
+        payload in prop_oneof![vec(any::<u8>(), 0..64), vec(0..4_u8, 0..64), damaged()],
+    ) {
+        let _ = codec::decode::<CallHeader<'_>>(&payload);
+        let _ = codec::decode::<ReplyHeader<'_>>(&payload);
+        let _ = codec::decode::<Failure>(&payload);
+        for kind in [Kind::from_number(number)].into_iter().chain(Kind::ALL.map(Some)) {
+            let _ = Control::parse(Frame { kind, id: 0, payload: &payload });
+        }
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_at_once(length in FRAME_LIMIT + 1..=u32::MAX as usize) {
+        let prefix = Bytes::copy_from_slice(&(length as u32).to_le_bytes());
+        prop_assert_eq!(split(&[prefix]), Err(FrameError::TooLong(length)));
+    }
+}
+
+#[test]
+fn a_length_below_that_of_a_prefix_is_refused_at_once() {
+    for length in 0..9_u32 {
+        let prefix = Bytes::copy_from_slice(&length.to_le_bytes());
+        let error = FrameError::TooShort(length as usize);
+        assert_eq!(split(&[prefix]), Err(error));
+    }
+}
+
+#[test]
+fn the_longest_frame_passes() {
+    let longest = Owned {
+        kind: Some(Kind::Call),
+        number: Kind::Call as u8,
+        id: 1,
+        payload: vec![7; FRAME_LIMIT + 4 - PREFIX],
+    };
+    let stream = concat(std::slice::from_ref(&longest));
+    assert_eq!(stream.len(), FRAME_LIMIT + 4);
+    let cut = [stream.slice(..3), stream.slice(3..PREFIX), stream.slice(PREFIX..)];
+    assert_eq!(split(&cut), Ok(vec![longest]));
+}
+
+#[test]
+#[should_panic = "callers bound a frame's payload"]
+fn no_frame_over_the_limit_is_written() {
+    frame::append(&mut BytesMut::new(), Kind::Call, 0, |out| {
+        out.resize(PREFIX + FRAME_LIMIT + 4 - PREFIX + 1, 0);
+    });
+}
+
+#[test]
+fn an_error_of_the_reader_ends_the_stream() {
+    let frames = concat(&[empty(Kind::Drain), empty(Kind::Done), empty(Kind::Drained)]);
+    let mut seen = Vec::new();
+    let result = Splitter::default().push(frames, |frame| {
+        seen.push(frame.kind);
+        match frame.kind {
+            Some(Kind::Done) => Err(FrameError::TooLong(1)),
+            _ => Ok(()),
+        }
+    });
+    assert_eq!(result, Err(FrameError::TooLong(1)));
+    assert_eq!(seen, [Some(Kind::Drain), Some(Kind::Done)]);
+}
+
+#[test]
+fn frames_that_have_no_place_on_a_control_stream_are_skipped() {
+    let lanes = [
+        Kind::Void,
+        Kind::Lane,
+        Kind::Call,
+        Kind::Cancel,
+        Kind::Reply,
+        Kind::Fail,
+        Kind::Body,
+    ];
+    for kind in lanes.map(Some).into_iter().chain([None]) {
+        let payload = b"\xff\xff\xff";
+        let frame = Frame {
+            kind,
+            id: 0,
+            payload,
+        };
+        assert_eq!(Control::parse(frame), Ok(None));
+    }
+}
+
+#[test]
+fn no_length_inside_a_message_claims_memory_that_is_not_there() {
+    let huge = [&[0xfd][..], &(1_u64 << 60).to_le_bytes()].concat();
+    let before_extensions_of_call = [&b"\x03a:1"[..], &[0; 6]].concat();
+    let call = [before_extensions_of_call, huge.clone()].concat();
+    let reply = [&[0, 0][..], &huge].concat();
+    let data = [&[1, 0, 0, 0, 0, 0, 0, 1, 0][..], &huge].concat();
+    let message = [&[1, 0, 0][..], &huge].concat();
+    assert!(codec::decode::<CallHeader<'_>>(&huge).is_err(), "subject");
+    assert!(codec::decode::<CallHeader<'_>>(&call).is_err(), "extensions");
+    assert!(codec::decode::<ReplyHeader<'_>>(&reply).is_err(), "extensions");
+    assert!(codec::decode::<Failure>(&data).is_err(), "data");
+    assert!(codec::decode::<Failure>(&message).is_err(), "message");
+    let deregister = Frame {
+        kind: Some(Kind::Deregister),
+        id: 0,
+        payload: &huge,
+    };
+    assert!(Control::parse(deregister).is_err(), "pattern");
+}
+
+/// The same prefixes as above with an honest length: those tests fail for the right reason.
+#[test]
+fn honest_lengths_at_the_same_places_are_read() {
+    let call = [&b"\x03a:1"[..], &[0; 6], &[0]].concat();
+    let data = [1, 0, 0, 0, 0, 0, 0, 1, 0, 1, b'x', 0];
+    assert!(codec::decode::<CallHeader<'_>>(&call).is_ok());
+    assert!(codec::decode::<ReplyHeader<'_>>(&[0, 0, 0]).is_ok());
+    assert!(codec::decode::<Failure>(&data).is_ok());
+}
+
+/// A frame's memory is its limit: many small elements must not claim more.
+#[test]
+fn a_list_of_more_elements_than_fit_into_a_frame_is_refused() {
+    let elements = [&[0xfc][..], &(1_u32 << 20).to_le_bytes()].concat();
+    let mut reply = [&[0, 0][..], &elements].concat();
+    reply.resize(4 << 20, 0);
+    assert!(codec::decode::<ReplyHeader<'_>>(&reply).is_err());
+}
+
+/// A frame whose bytes it owns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Owned {
+    kind: Option<Kind>,
+    number: u8,
+    id: u64,
+    payload: Vec<u8>,
+}
+
+impl Owned {
+    fn frame(&self) -> Frame<'_> {
+        Frame {
+            kind: self.kind,
+            id: self.id,
+            payload: &self.payload,
+        }
+    }
+}
+
+fn empty(kind: Kind) -> Owned {
+    Owned {
+        kind: Some(kind),
+        number: kind as u8,
+        id: 0,
+        payload: Vec::new(),
+    }
+}
+
+/// The numbers are private to the crate.
+trait FromNumber: Sized {
+    fn from_number(number: u8) -> Option<Self>;
+}
+
+impl FromNumber for Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+fn concat(frames: &[Owned]) -> Bytes {
+    let mut out = BytesMut::new();
+    for frame in frames {
+        let start = out.len();
+        frame::append(&mut out, Kind::Void, frame.id, |out| {
+            out.extend_from_slice(&frame.payload);
+        });
+        out[start + 4] = frame.number;
+    }
+    out.freeze()
+}
+
+fn cut(stream: &Bytes, cuts: &[Index]) -> Vec<Bytes> {
+    let mut at: Vec<usize> = cuts
+        .iter()
+        .map(|cut| cut.index(stream.len() + 1))
+        .chain([0, stream.len()])
+        .collect();
+    at.sort_unstable();
+    at.windows(2)
+        .map(|ends| stream.slice(ends[0]..ends[1]))
+        .collect()
+}
+
+/// The number of a frame of unknown kind is not known to the reader: it is left at 0xff.
+fn split(chunks: &[Bytes]) -> Result<Vec<Owned>, FrameError> {
+    let mut frames = Vec::new();
+    let mut splitter = Splitter::default();
+    for chunk in chunks {
+        splitter.push(chunk.clone(), |frame| {
+            frames.push(Owned {
+                kind: frame.kind,
+                number: frame.kind.map_or(0xff, |kind| kind as u8),
+                id: frame.id,
+                payload: frame.payload.to_vec(),
+            });
+            Ok::<_, FrameError>(())
+        })?;
+    }
+    Ok(frames)
+}
+
+prop_compose! {
+    fn frame()(
+        kind in option::weighted(0.9, prop::sample::select(&Kind::ALL[..])),
+        id: u64,
+        payload in prop_oneof![
+            4 => vec(any::<u8>(), 0..40),
+            1 => vec(any::<u8>(), 0..5_000),
+        ],
+    ) -> Owned {
+        Owned { kind, number: kind.map_or(0xff, |kind| kind as u8), id, payload }
+    }
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        hello().prop_map(Control::Hello),
+        hello().prop_map(|hello| Control::Welcome(Welcome {
+            version: hello.version,
+            instance: hello.instance,
+            limits: hello.limits,
+            agent: hello.agent,
+        })),
+        register().prop_map(Control::Register),
+        ".{0,40}".prop_map(Control::Deregister),
+        Just(Control::Done),
+        failure().prop_map(|failure| Control::Refused(Box::new(failure))),
+        Just(Control::Drain),
+        Just(Control::Drained),
+    ]
+}
+
+prop_compose! {
+    fn hello()(
+        version: u16,
+        oldest: u16,
+        instance: [u8; 16],
+        max_in_flight: u32,
+        max_body: u64,
+        agent in ".{0,40}",
+    ) -> Hello {
+        Hello {
+            version,
+            oldest,
+            instance: InstanceId(instance),
+            limits: Limits { max_in_flight, max_body },
+            agent,
+        }
+    }
+}
+
+prop_compose! {
+    fn register()(
+        pattern in ".{0,40}",
+        incarnation: u64,
+        idempotent: bool,
+        deadline_ms: Option<u32>,
+        max_concurrent: Option<u32>,
+        max_body: Option<u64>,
+        weight: Option<u16>,
+    ) -> Register {
+        let policy = Policy { idempotent, deadline_ms, max_concurrent, max_body, weight };
+        Register { pattern, incarnation, policy }
+    }
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    prop::sample::select(Code::all().collect::<Vec<_>>())
+}
+
+fn certainty() -> impl Strategy<Value = Certainty> {
+    prop::sample::select(vec![
+        Certainty::NotSent,
+        Certainty::Refused,
+        Certainty::MaybeExecuted,
+        Certainty::Executed,
+    ])
+}
+
+fn hop() -> impl Strategy<Value = Hop> {
+    prop::sample::select(vec![Hop::Caller, Hop::Node, Hop::Instance])
+}
+
+fn encoding() -> impl Strategy<Value = Encoding> {
+    prop::sample::select(vec![Encoding::Json, Encoding::Bincode])
+}
+
+prop_compose! {
+    fn failure()(
+        code in code(),
+        certainty in certainty(),
+        hop in hop(),
+        message in ".{0,40}",
+        instance in option::of(any::<[u8; 16]>().prop_map(InstanceId)),
+        pattern in option::of(".{0,40}"),
+        retry_after_ms: Option<u32>,
+        data in option::of((encoding(), vec(any::<u8>(), 0..300))),
+    ) -> Failure {
+        Failure {
+            code,
+            certainty,
+            hop,
+            message: message.into(),
+            instance,
+            pattern,
+            retry_after_ms,
+            data: data.map(|(encoding, bytes)| FailureData { encoding, bytes }),
+        }
+    }
+}
+
+type OwnedExtensions = Vec<(u16, Vec<u8>)>;
+
+fn borrow(extensions: &OwnedExtensions) -> Extensions<'_> {
+    let pairs = extensions.iter().map(|(key, value)| (*key, &value[..]));
+    Extensions(pairs.collect())
+}
+
+fn extensions() -> impl Strategy<Value = OwnedExtensions> {
+    vec((any::<u16>(), vec(any::<u8>(), 0..300)), 0..5)
+}
+
+#[derive(Debug)]
+struct Call {
+    subject: String,
+    remaining_us: u64,
+    trace: Option<Trace>,
+    hops: u8,
+    encoding: Encoding,
+    streamed: Option<u64>,
+    extensions: OwnedExtensions,
+}
+
+impl Call {
+    fn header(&self) -> CallHeader<'_> {
+        CallHeader {
+            subject: &self.subject,
+            remaining_us: self.remaining_us,
+            trace: self.trace,
+            hops: self.hops,
+            encoding: self.encoding,
+            flags: 0,
+            streamed: self.streamed,
+            extensions: borrow(&self.extensions),
+        }
+    }
+}
+
+prop_compose! {
+    fn call()(
+        subject in ".{0,40}",
+        remaining_us: u64,
+        trace in option::of(any::<([u8; 16], [u8; 8], u8)>()),
+        hops: u8,
+        encoding in encoding(),
+        streamed: Option<u64>,
+        extensions in extensions(),
+    ) -> Call {
+        let trace = trace.map(|(trace_id, parent_id, flags)| Trace { trace_id, parent_id, flags });
+        Call { subject, remaining_us, trace, hops, encoding, streamed, extensions }
+    }
+}
+
+#[derive(Debug)]
+struct Reply {
+    encoding: Encoding,
+    streamed: Option<u64>,
+    extensions: OwnedExtensions,
+}
+
+impl Reply {
+    fn header(&self) -> ReplyHeader<'_> {
+        ReplyHeader {
+            encoding: self.encoding,
+            streamed: self.streamed,
+            extensions: borrow(&self.extensions),
+        }
+    }
+}
+
+prop_compose! {
+    fn reply()(
+        encoding in encoding(),
+        streamed: Option<u64>,
+        extensions in extensions(),
+    ) -> Reply {
+        Reply { encoding, streamed, extensions }
+    }
+}
+
+prop_compose! {
+    /// A message of which some bytes are others.
+    fn damaged()(
+        message in control(),
+        call in call(),
+        is_call: bool,
+        damage in vec((any::<Index>(), any::<u8>()), 0..4),
+    ) -> Vec<u8> {
+        let mut bytes = BytesMut::new();
+        if is_call {
+            codec::encode(&call.header(), &mut bytes);
+        } else {
+            message.append(0, &mut bytes);
+            bytes = bytes.split_off(PREFIX);
+        }
+        for (at, byte) in damage {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        bytes.to_vec()
+    }
+}
