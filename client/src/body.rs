@@ -49,15 +49,10 @@ impl Body {
     ///
     /// If the value has no form in the encoding, such as a map with keys that are no
     /// strings in JSON.
-    pub fn encode<T: Serialize + ?Sized>(
-        encoding: Encoding,
-        value: &T,
-    ) -> Result<Self, BodyError> {
+    pub fn encode<T: Serialize + ?Sized>(encoding: Encoding, value: &T) -> Result<Self, BodyError> {
         let bytes = match encoding {
             Encoding::Json => serde_json::to_vec(value)?,
-            Encoding::Bincode => {
-                bincode::serde::encode_to_vec(value, bincode::config::standard())?
-            }
+            Encoding::Bincode => bincode::serde::encode_to_vec(value, bincode::config::standard())?,
         };
         Ok(Self {
             encoding,

@@ -8,6 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{Body, CallError, ConnectError, Options, handler::Origin, session::Session};
 
 /// Sends messages to subjects. Cheap to clone; the session ends with the last clone.
+///
+/// A handler does better to call through its [`Context`](crate::Context): its calls then
+/// keep its caller's deadline, and a node that stops lets them end.
 #[derive(Clone)]
 pub struct Client {
     owner: Arc<Owner>,
@@ -67,6 +70,13 @@ impl Client {
         self.session()
             .act_raw(subject, body, self.timeout, ORIGIN)
             .await
+    }
+
+    /// Disconnects, and waits until the node was told, so that it does not wait for this
+    /// client when it stops. Calls of other clones fail.
+    pub async fn close(self) {
+        self.session().stop();
+        self.session().ended().await;
     }
 
     fn session(&self) -> &Arc<Session> {

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 pub use nano_wire::Failure as CallError;
-use nano_wire::{Certainty, Code, Hop};
+use nano_wire::{Certainty, Code, Hop, failure::Retry};
 
 /// No session with a node came to be.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No certificates to connect with.
     #[error(
-        "no certificates to connect with in {}: {reason}. A node on this machine makes them in \
-         its state folder (`--state`, NANO_STATE); elsewhere name a folder with ca.pem, cert.pem \
-         and key.pem (`--tls`, NANO_TLS)",
+        "no certificates to connect with in {}: {reason}. A node that runs on this machine as the \
+         same user makes them there when it starts (another state folder is named with NANO_STATE \
+         or --state); elsewhere name a folder with ca.pem, cert.pem and key.pem with NANO_TLS or \
+         --tls",
         folder.display()
     )]
     Certificates {
@@ -67,7 +68,11 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether another attempt may end otherwise.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Address { .. })
+        match self {
+            Self::Unreachable { .. } | Self::Address { .. } => true,
+            Self::Registration { failure, .. } => failure.retry() != Retry::No,
+            _ => false,
+        }
     }
 
     /// As the failure of a call that waited for the session.

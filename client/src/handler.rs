@@ -72,7 +72,7 @@ impl Context {
     fn origin(&self) -> Origin {
         Origin {
             trace: self.trace,
-            hops: self.hops.saturating_sub(1),
+            hops: self.hops,
         }
     }
 }

@@ -1,11 +1,7 @@
 //! What happens to that which comes in on a connection: answers go to who waits for them,
 //! calls to the service's handlers.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Instant,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -51,9 +47,13 @@ impl Handler for Peer {
             Ok((handlers, handler)) => {
                 let context = self.context(&call);
                 let run = Run {
-                    link: Arc::clone(link),
-                    id: call.id,
-                    instance: self.session.instance,
+                    answer_to: AnswerTo {
+                        link: Arc::clone(link),
+                        id: call.id,
+                        instance: self.session.instance,
+                        has_begun: false,
+                        is_answered: false,
+                    },
                     handler,
                     context,
                     encoding: call.header.encoding,
@@ -126,25 +126,34 @@ impl Peer {
 
 /// A call that is about to run.
 struct Run {
-    link: Arc<PeerLink>,
-    id: CallId,
-    instance: InstanceId,
+    answer_to: AnswerTo,
     handler: Arc<dyn Handle>,
     context: Context,
     encoding: Encoding,
 }
 
+/// Whom a handler answers. A handler that is dropped unanswered, since its runtime ended,
+/// is answered for; to a call that was given up that means nothing.
+struct AnswerTo {
+    link: Arc<PeerLink>,
+    id: CallId,
+    instance: InstanceId,
+    has_begun: bool,
+    is_answered: bool,
+}
+
 impl Run {
     /// Runs the handler on its runtime; if the caller gives up, it is aborted.
     fn start(self, bytes: Bytes, handlers: &Handlers) {
-        let (link, id) = (Arc::clone(&self.link), self.id);
+        let (link, id) = self.answer_to.call();
         let task = handlers.runtime.spawn(self.answer(bytes));
         link.attach(id, task.abort_handle());
     }
 
     /// Collects the body first, on the I/O thread.
     fn start_after(self, body: IncomingBody, session: &Arc<Session>) {
-        let (link, id, session) = (Arc::clone(&self.link), self.id, Arc::clone(session));
+        let (link, id) = self.answer_to.call();
+        let session = Arc::clone(session);
         let task = crate::io::io().spawn(async move {
             match (body.collect().await, &session.handlers) {
                 (Ok(bytes), Some(handlers)) => self.start(bytes, handlers),
@@ -152,14 +161,15 @@ impl Run {
                 (Err(error), _) => {
                     let message = format!("the call's body did not arrive: {error}");
                     let failure = failed(Code::BadRequest, Certainty::Refused, message);
-                    self.link.fail(self.id, &failure.at_instance(self.instance));
+                    self.answer_to.answer(Err(failure));
                 }
             }
         });
         link.attach(id, task.abort_handle());
     }
 
-    async fn answer(self, bytes: Bytes) {
+    async fn answer(mut self, bytes: Bytes) {
+        self.answer_to.has_begun = true;
         let body = Body {
             encoding: self.encoding,
             bytes,
@@ -169,6 +179,17 @@ impl Run {
             .catch_unwind()
             .await
             .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        self.answer_to.answer(result);
+    }
+}
+
+impl AnswerTo {
+    fn call(&self) -> (Arc<PeerLink>, CallId) {
+        (Arc::clone(&self.link), self.id)
+    }
+
+    fn answer(mut self, result: Result<Body, Failure>) {
+        self.is_answered = true;
         match result {
             Ok(body) => {
                 let header = ReplyHeader {
@@ -177,8 +198,27 @@ impl Run {
                 };
                 self.link.reply(self.id, header, OutBody::Bytes(body.bytes));
             }
-            Err(failure) => self.link.fail(self.id, &failure.at_instance(self.instance)),
+            Err(failure) => self.fail(failure),
         }
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.link.fail(self.id, &failure.at_instance(self.instance));
+    }
+}
+
+impl Drop for AnswerTo {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let (code, certainty) = if self.has_begun {
+            (Code::ConnectionLost, Certainty::MaybeExecuted)
+        } else {
+            (Code::Draining, Certainty::Refused)
+        };
+        let message = "the runtime of the service's handlers has ended".to_owned();
+        self.fail(failed(code, certainty, message));
     }
 }
 

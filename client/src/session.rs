@@ -65,6 +65,18 @@ enum State {
     Stopped(Option<ConnectError>),
 }
 
+/// How far a node's wish to leave has come.
+#[derive(PartialEq, Eq)]
+enum NodeLeaves {
+    No,
+    /// It said so; the handlers that run for it go on.
+    Told,
+    /// Those have ended; what they and their like have asked goes on.
+    OwnCallsEnd,
+    /// It was told that nothing more will come.
+    Drained,
+}
+
 /// How a connection ended.
 enum End {
     /// Another one is to be made.
@@ -81,7 +93,7 @@ impl Session {
         handlers: Option<Handlers>,
     ) -> Result<Arc<Self>, ConnectError> {
         let session = Arc::new(Self {
-            instance: InstanceId(std::array::from_fn(|_| fastrand::u8(..))),
+            instance: InstanceId::random(),
             handlers,
             options,
             patterns,
@@ -194,6 +206,9 @@ impl Session {
         self.unpublish();
         if matches!(end, End::Stopped) {
             link.close(Close::Done, "the session is over");
+            // The connection's own task sends the farewell on its next turn, which comes
+            // before this one's; the process may end right after.
+            tokio::task::yield_now().await;
         }
         end
     }
@@ -205,7 +220,7 @@ impl Session {
             mut sender,
             mut receiver,
         } = established;
-        let (mut node_leaves, mut drained) = (false, false);
+        let mut node_leaves = NodeLeaves::No;
         let mut leave_by = None;
         loop {
             tokio::select! {
@@ -220,17 +235,23 @@ impl Session {
                     tracing::warn!("the node did not end its calls in time; leaving anyway");
                     return End::Stopped;
                 }
-                () = link.own_calls_ended(), if node_leaves && !drained => {
-                    drained = true;
+                // A handler may call as long as it runs: its caller's call was accepted.
+                () = link.peer_calls_ended(), if node_leaves == NodeLeaves::Told => {
+                    link.drain();
+                    node_leaves = NodeLeaves::OwnCallsEnd;
+                }
+                () = link.own_calls_ended(), if node_leaves == NodeLeaves::OwnCallsEnd => {
+                    node_leaves = NodeLeaves::Drained;
                     if sender.send(0, &Control::Drained).await.is_err() {
                         return End::Lost;
                     }
                 }
                 message = receiver.recv() => match message {
                     Ok((_, Control::Drain)) => {
-                        node_leaves = true;
-                        self.unpublish();
-                        link.drain();
+                        node_leaves = NodeLeaves::Told;
+                        if self.handlers.is_none() {
+                            self.unpublish();
+                        }
                     }
                     Ok((_, Control::Drained)) if leave_by.is_some() => return End::Stopped,
                     Ok(_) => {}

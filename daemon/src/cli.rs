@@ -18,8 +18,9 @@ pub enum Ask {
     Other(Other),
 }
 
-/// Everything but the daemon.
+// No doc comment: it would become the program's own description.
 #[derive(Subcommand)]
+#[expect(missing_docs, reason = "its variants say what they are")]
 pub enum Other {
     /// Send a message to a subject and print the answer
     Call(Call),
@@ -37,7 +38,12 @@ pub enum Other {
 #[derive(Args)]
 pub struct NodeArguments {
     /// The node's QUIC address
-    #[arg(long, env = "NANO_NODE", default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "NANO_NODE",
+        default_value = "127.0.0.1:9999",
+        value_name = "ADDR"
+    )]
     pub node: String,
     /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
     #[arg(long, env = "NANO_TLS", value_name = "DIR")]

@@ -124,7 +124,7 @@ impl Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             grace: Duration::from_secs(10),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
             max_body: 16 << 20,
             max_connections: 20_000,

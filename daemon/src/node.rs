@@ -1,14 +1,12 @@
 //! A node: what is started in which order, and stopped in which.
 
-use std::{
-    io, net::SocketAddr, net::TcpListener, net::UdpSocket, path::PathBuf, sync::Arc, thread,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use nano_tls::Bundle;
 use nano_wire::{InstanceId, message::Limits, transport::Close};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::{
+    net::TcpListener,
     sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
@@ -37,6 +35,7 @@ pub struct Node {
     http_context: Arc<HttpContext>,
     accepting: CancellationToken,
     serving: CancellationToken,
+    failed: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
     registry: RegistryThread,
     _state: StateFolder,
@@ -87,14 +86,17 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let state = StateFolder::hold(&config.state)?;
         let server = quic::server_config(&bundle(&config, &state)?)?;
+        let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
-        let (registry, registry_thread) = Registry::start(&state.registry(), config.grace)?;
+        let failed = CancellationToken::new();
+        let (registry, registry_thread) =
+            Registry::start(&state.registry(), config.grace, failed.clone())?;
         let switch = Switch::new(Arc::clone(registry.table()));
         let mut node = Self {
             quic: listeners.quic,
             http: listeners.http,
             session: Arc::new(SessionContext {
-                node: InstanceId(std::array::from_fn(|_| fastrand::u8(..))),
+                node: InstanceId::random(),
                 limits: Limits {
                     max_in_flight: config.max_in_flight,
                     max_body: config.max_body as u64,
@@ -113,14 +115,24 @@ impl Node {
             }),
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
+            failed,
             threads: Vec::new(),
             registry: registry_thread,
             config,
             _state: state,
         };
-        node.start_threads(listeners, &server)?;
-        node.tell_ready()?;
-        Ok(node)
+        let started = node
+            .start_threads(listeners, &server, &endpoint)
+            .and_then(|()| node.tell_ready());
+        match started {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.accepting.cancel();
+                node.serving.cancel();
+                node.join();
+                Err(error)
+            }
+        }
     }
 
     /// Where QUIC listens.
@@ -135,18 +147,24 @@ impl Node {
         self.http
     }
 
-    /// Stops without costing a call that was accepted: accepts no connection, lets callers
-    /// and then instances leave, and cuts off what is left when the time is over.
+    /// Waits until a part of the node has failed without which it is none.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Stops without costing a call that was accepted: accepts no connection, lets HTTP
+    /// requests end, then callers, then instances leave, and cuts off what is left when the
+    /// time is over.
     pub async fn stop(self) {
         tracing::info!("stopping");
         let deadline = Instant::now() + self.config.drain;
         self.accepting.cancel();
         self.http_context.tasks.close();
         let sessions = &self.session.sessions;
-        sessions.drain_callers.cancel();
         let left = timeout_at(deadline, async {
-            sessions.callers_drained().await;
             self.http_context.tasks.wait().await;
+            sessions.drain_callers.cancel();
+            sessions.callers_drained().await;
             sessions.drain_instances.cancel();
             sessions.instances_drained().await;
         })
@@ -159,54 +177,63 @@ impl Node {
             );
         }
         self.serving.cancel();
-        self.join().await;
+        if tokio::task::spawn_blocking(|| self.join()).await.is_err() {
+            tracing::error!("the node's threads could not be waited for");
+        }
         tracing::info!("stopped");
     }
 
-    /// Waits for the threads, which end at once now.
-    async fn join(self) {
+    /// Waits for the threads, which end once they no longer serve.
+    fn join(self) {
         let Self {
             session,
+            http_context,
             threads,
             registry,
             ..
         } = self;
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a data thread panicked");
-                }
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a data thread panicked");
             }
-            drop(session);
-            registry.join();
-        });
-        if joined.await.is_err() {
-            tracing::error!("the node's threads could not be waited for");
         }
+        // The registry ends with the last of those who send to it.
+        drop((session, http_context));
+        registry.join();
     }
 
     fn start_threads(
         &mut self,
         listeners: Listeners,
         server: &ServerConfig,
+        endpoint: &EndpointConfig,
     ) -> Result<(), StartError> {
         for (index, (udp, tcp)) in listeners.pairs.into_iter().enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Thread)?;
+            let (endpoint, listener) = {
+                let _on_its_runtime = runtime.enter();
+                let (endpoint, server) = (endpoint.clone(), Some(server.clone()));
+                let endpoint = Endpoint::new(endpoint, server, udp, Arc::new(TokioRuntime));
+                (endpoint, TcpListener::from_std(tcp))
+            };
             let thread = DataThread {
-                udp,
-                tcp,
-                server: server.clone(),
+                endpoint: endpoint.map_err(StartError::Thread)?,
+                listener: listener.map_err(StartError::Thread)?,
                 session: Arc::clone(&self.session),
                 http: Arc::clone(&self.http_context),
                 accepting: self.accepting.clone(),
                 serving: self.serving.clone(),
             };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(StartError::Thread)?;
+            let failed = self.failed.clone();
             let thread = thread::Builder::new()
                 .name(format!("nano-data-{index}"))
-                .spawn(move || runtime.block_on(thread.run()))
+                .spawn(move || {
+                    let _tell_if_it_ends = failed.drop_guard();
+                    runtime.block_on(thread.run());
+                })
                 .map_err(StartError::Thread)?;
             self.threads.push(thread);
         }
@@ -223,7 +250,7 @@ impl Node {
             "quic": self.quic,
             "pid": std::process::id(),
         });
-        state::write_whole(path, &ready.to_string()).map_err(|error| StartError::Ready {
+        state::write_whole(path, ready.to_string().as_bytes()).map_err(|error| StartError::Ready {
             path: path.clone(),
             error,
         })
@@ -247,46 +274,43 @@ fn bundle(config: &Config, state: &StateFolder) -> Result<Bundle, StartError> {
 
 /// One thread of the data plane: its own runtime, sockets and connections.
 struct DataThread {
-    udp: UdpSocket,
-    tcp: TcpListener,
-    server: ServerConfig,
+    endpoint: Endpoint,
+    listener: TcpListener,
     session: Arc<SessionContext>,
     http: Arc<HttpContext>,
     accepting: CancellationToken,
     serving: CancellationToken,
 }
 
-/// Longest wait for peers to take notice of the end.
+/// Longest wait for what was cut off to say so, and for peers to take notice of the end.
 const CLOSING: Duration = Duration::from_secs(1);
 
 impl DataThread {
     async fn run(self) {
-        if let Err(error) = self.serve().await {
-            tracing::error!(%error, "a data thread cannot serve");
-        }
-    }
-
-    async fn serve(self) -> io::Result<()> {
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Some(self.server),
-            self.udp,
-            Arc::new(TokioRuntime),
-        )?;
-        let listener = tokio::net::TcpListener::from_std(self.tcp)?;
         let accept_quic = quic::accept(
-            endpoint.clone(),
+            self.endpoint.clone(),
             Arc::clone(&self.session),
             self.accepting.clone(),
         );
-        let accept_http = http::accept(listener, self.http, self.accepting.clone());
+        let accept_http = http::accept(
+            self.listener,
+            Arc::clone(&self.http),
+            self.accepting.clone(),
+        );
         tokio::join!(accept_quic, accept_http);
         // Connections go on; new ones are refused.
-        endpoint.set_server_config(None);
+        self.endpoint.set_server_config(None);
         self.serving.cancelled().await;
-        endpoint.close(Close::Done.code(), b"the node has stopped");
+        self.endpoint
+            .close(Close::Done.code(), b"the node has stopped");
+        self.session.tasks.close();
+        let ended = async {
+            self.endpoint.wait_idle().await;
+            // Those of all threads: an HTTP request may wait for a call on another.
+            self.session.tasks.wait().await;
+            self.http.tasks.wait().await;
+        };
         // Whoever has not taken notice by then finds out by its own timer.
-        let _ = timeout(CLOSING, endpoint.wait_idle()).await;
-        Ok(())
+        let _ = timeout(CLOSING, ended).await;
     }
 }

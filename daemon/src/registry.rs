@@ -20,16 +20,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use nano_routing::{Keyed, Pattern};
-use nano_wire::{Certainty, Code, Failure, Hop, InstanceId};
+use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::table::{Instance, Member, Published, Table};
 
-use store::{Change, Store};
 pub use store::StoreError;
+use store::{Change, Store};
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
@@ -81,12 +82,16 @@ pub struct RegistryThread(thread::JoinHandle<()>);
 
 impl Registry {
     /// Opens the store in `folder`, publishes what is in it as suspect, and starts the
-    /// actor.
+    /// actor, which cancels `failed` when it ends, however it does.
     ///
     /// # Errors
     ///
     /// If there can be no store in the folder, or no thread.
-    pub fn start(folder: &Path, grace: Duration) -> Result<(Self, RegistryThread), StoreError> {
+    pub fn start(
+        folder: &Path,
+        grace: Duration,
+        failed: CancellationToken,
+    ) -> Result<(Self, RegistryThread), StoreError> {
         let (store, stored) = Store::open(folder)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let mut actor = Actor {
@@ -108,7 +113,10 @@ impl Registry {
             .map_err(StoreError::Thread)?;
         let thread = thread::Builder::new()
             .name("nano-registry".to_owned())
-            .spawn(move || runtime.block_on(actor.run(queue)))
+            .spawn(move || {
+                let _tell_if_it_ends = failed.drop_guard();
+                runtime.block_on(actor.run(queue));
+            })
             .map_err(StoreError::Thread)?;
         Ok((registry, RegistryThread(thread)))
     }
@@ -121,7 +129,7 @@ impl Registry {
     /// Gives the actor a command; waits while its queue is full.
     pub async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_err() {
-            tracing::error!("the registry has stopped; a registration is lost");
+            tracing::error!("the registry has stopped; a command is lost");
         }
     }
 }
@@ -167,6 +175,8 @@ impl Actor {
                 () = at(next_grace) => self.end_graces(Instant::now()),
             }
         }
+        // The table holds connections, and they the switch with its view of the table.
+        self.published.store(Arc::default());
     }
 
     /// Publishes what the store holds: nobody has a session yet.
@@ -194,11 +204,21 @@ impl Actor {
     fn commit(&mut self, commands: impl Iterator<Item = Command>) {
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
+        let mut registered = Vec::new();
         for command in commands {
+            if let Command::Register { member, .. } = &command {
+                registered.push((member.instance.session, member.pattern.clone()));
+            }
             let (result, done) = self.apply(command, &mut changes);
             waiting.extend(done.map(|done| (done, result)));
         }
         let durable = self.make_durable(&changes);
+        if durable.is_err() {
+            // What is refused is not served.
+            for (session, pattern) in registered {
+                self.remove(session, &pattern, &mut Vec::new());
+            }
+        }
         if !changes.is_empty() {
             self.publish();
         }
@@ -239,16 +259,8 @@ impl Actor {
     }
 
     fn register(&mut self, member: Member, changes: &mut Vec<Change>) -> Result<(), Failure> {
-        if let Some(known) = self.member(&member.pattern, member.instance.id)
-            && known.instance.identity != member.instance.identity
-        {
-            let message = format!(
-                "the instance {} of {:?} belongs to {}",
-                member.instance.id,
-                member.pattern.as_str(),
-                known.instance.identity
-            );
-            return Err(refused(Code::Forbidden, message));
+        if let Some(known) = self.member(&member.pattern, member.instance.id) {
+            may_replace(known, &member)?;
         }
         let member = Arc::new(member);
         changes.push(Change::put(&member));
@@ -351,8 +363,33 @@ impl Actor {
     }
 }
 
+/// Whether a registration may take the place of an earlier one of the same instance. A
+/// later one of the same process does, and the connection that it had before is of no more
+/// use to it.
+fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
+    let (id, pattern) = (member.instance.id, &member.pattern);
+    let owner = &known.instance.identity;
+    if *owner != member.instance.identity {
+        let message = format!("the instance {id} of \"{pattern}\" belongs to {owner}");
+        return Err(refused(Code::Forbidden, message));
+    }
+    if known.incarnation > member.incarnation {
+        let message = format!("the instance {id} has registered \"{pattern}\" anew since");
+        return Err(refused(Code::BadRequest, message));
+    }
+    if let Some(link) = known.instance.link()
+        && known.instance.session != member.instance.session
+    {
+        link.close(
+            Close::Replaced,
+            "the instance came back on another connection",
+        );
+    }
+    Ok(())
+}
+
 fn refused(code: Code, message: String) -> Failure {
-    Failure::new(code, Certainty::NotSent, Hop::Node, message)
+    Failure::not_sent(code, Hop::Node, message)
 }
 
 async fn at(time: Option<Instant>) {

@@ -6,7 +6,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use nano_routing::Pattern;
 use nano_wire::{
-    Certainty, Code, Failure, Hop, InstanceId,
+    Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
@@ -64,7 +64,10 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     if let Some(instance) = instance {
         context.registry.send(Command::Lost(instance)).await;
     }
-    link.close(Close::Done, "the session is over");
+    // A connection that is lost is not to be taken for one that was closed.
+    if !link.is_closed() {
+        link.close(Close::Done, "the session is over");
+    }
 }
 
 /// A command that the registry has not acknowledged yet.
@@ -98,10 +101,7 @@ struct Session {
 }
 
 /// Learns who the peer is and tells it who we are.
-async fn greet(
-    connection: &Connection,
-    context: &Arc<SessionContext>,
-) -> Result<Session, String> {
+async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
     let identity = identity(connection)?;
     let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
     let hello = match receiver.recv().await.map_err(text)? {
@@ -125,7 +125,8 @@ async fn greet(
     let config = LinkConfig {
         own: context.limits,
         peer: hello.limits,
-        hop: Hop::Node,
+        as_caller: Hop::Node,
+        as_callee: Hop::Node,
         tasks: context.tasks.clone(),
     };
     let link = Link::start(connection.clone(), config, context.switch.clone());
@@ -176,6 +177,8 @@ impl Session {
                 () = self.link.own_calls_ended(), if self.leaving.is_some() => {
                     let id = self.leaving.take().unwrap_or_default();
                     self.sender.send(id, &Control::Drained).await?;
+                    // It is about to go, and a stop need not wait for its farewell.
+                    self.place.drained();
                 }
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
@@ -274,6 +277,10 @@ impl Session {
     /// instance.
     fn member(&mut self, register: Register) -> Result<Member, Failure> {
         let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
+        if self.link.is_draining() {
+            let message = "the instance is leaving, or the node is";
+            return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
+        }
         let instance = self.instance.get_or_insert_with(|| {
             self.place.is_instance();
             let link = Arc::clone(&self.link);
@@ -313,10 +320,10 @@ fn text(error: impl ToString) -> String {
 
 fn bad_request(error: impl std::fmt::Display) -> Failure {
     let message = format!("the pattern is none: {error}");
-    Failure::new(Code::BadRequest, Certainty::NotSent, Hop::Node, message)
+    Failure::not_sent(Code::BadRequest, Hop::Node, message)
 }
 
 fn unavailable() -> Failure {
     let message = "the node's registry has stopped";
-    Failure::new(Code::Draining, Certainty::NotSent, Hop::Node, message)
+    Failure::not_sent(Code::Draining, Hop::Node, message)
 }

@@ -75,16 +75,10 @@ impl Sessions {
         }
     }
 
-    /// Waits until every caller has said that it sends no more calls, and none of anyone's
-    /// is unanswered.
+    /// Waits until every caller has said that it sends no more calls, which it says once
+    /// all of its own are answered.
     pub async fn callers_drained(&self) {
         self.all(|entry| entry.is_instance || entry.drained).await;
-        while let Some(link) = self.busy() {
-            tokio::select! {
-                () = link.peer_calls_ended() => {}
-                _ = link.connection().closed() => {}
-            }
-        }
     }
 
     /// Waits until everyone has said that it sends no more calls.
@@ -108,14 +102,6 @@ impl Sessions {
             }
             changed.await;
         }
-    }
-
-    fn busy(&self) -> Option<Arc<NodeLink>> {
-        let live = self.live.lock();
-        live.values()
-            .map(|entry| &entry.link)
-            .find(|link| link.peer_calls_in_flight() > 0 && !link.is_closed())
-            .map(Arc::clone)
     }
 }
 

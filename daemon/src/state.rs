@@ -10,6 +10,9 @@ use std::{
 
 use rustix::fs::{FlockOperation, Mode, flock};
 
+/// Bytes of the key of stateless resets.
+pub const RESET_KEY: usize = 64;
+
 /// A state folder that is held until this is dropped.
 pub struct StateFolder {
     path: PathBuf,
@@ -91,6 +94,35 @@ impl StateFolder {
         self.path.join("tls")
     }
 
+    /// The key by which a node, started anew, tells the peers of its earlier life that
+    /// their connections are gone (QUIC stateless reset, RFC 9000, section 10.3). Made at
+    /// the first start.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or made.
+    pub fn reset_key(&self) -> Result<[u8; RESET_KEY], StateError> {
+        let path = self.path.join("reset-key");
+        let failed = |error| StateError::Io {
+            path: self.path.clone(),
+            error,
+        };
+        match fs::read(&path) {
+            Ok(bytes) => {
+                if let Ok(key) = bytes.try_into() {
+                    return Ok(key);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut key = [0; RESET_KEY];
+        aws_lc_rs::rand::fill(&mut key)
+            .map_err(|_| failed(io::Error::other("the system gave no random bytes")))?;
+        write_whole(&path, &key).map_err(failed)?;
+        Ok(key)
+    }
+
     /// Where the registry's store is.
     pub fn registry(&self) -> PathBuf {
         self.path.join("registry")
@@ -102,9 +134,9 @@ impl StateFolder {
 /// # Errors
 ///
 /// If the system refuses it.
-pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
-    fs::write(&staged, text)?;
+    fs::write(&staged, bytes)?;
     fs::rename(&staged, path)
 }

@@ -5,11 +5,11 @@
 //! makes no channel and arms no timer: the outgoing link's slot holds where the answer
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use nano_routing::{PatternError, canonical, pick};
+use nano_routing::{Candidate, Pattern, PatternError, Standing, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop,
+    CallHeader, CallId, Code, Failure, Hop,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -21,9 +21,6 @@ use crate::{
 
 /// A connection of this node.
 pub type NodeLink = Link<Switch>;
-
-/// How often a call is given to another instance since the one picked was gone.
-const PICKS: usize = 8;
 
 /// When to come back to an instance that is full.
 const FULL_RETRY: Duration = Duration::from_millis(50);
@@ -91,25 +88,14 @@ impl Switch {
         let Some((pattern, members)) = table.longest_match(&subject) else {
             return reply_to.fail(&no_route(&subject));
         };
-        // 4. One of its instances, and another if that one is gone by now.
-        let mut call = Attempt {
+        // 4. One of its instances, or another if that one does not take it.
+        let attempt = Attempt {
             header,
             body,
             now,
             reply_to,
         };
-        for _ in 0..PICKS {
-            let Some(member) = pick(members.as_slice(), fastrand::u64(..)) else {
-                break;
-            };
-            call = match call.forward(member) {
-                Ok(job) => return Some(job),
-                Err(Refused::Gone(call)) => *call,
-                Err(Refused::For(reply_to, failure)) => return reply_to.fail(&failure),
-            };
-        }
-        call.reply_to
-            .fail(&no_instance(pattern.as_str(), members.len()))
+        attempt.give_to_one(pattern, members.as_slice())
     }
 }
 
@@ -121,19 +107,44 @@ struct Attempt<'h, 'b> {
     reply_to: ReplyTo,
 }
 
-/// A call that an instance's link did not take.
-enum Refused<'h, 'b> {
-    /// The instance is gone or leaving: the call is for another.
-    Gone(Box<Attempt<'h, 'b>>),
-    /// No other instance would do better.
-    For(ReplyTo, Box<Failure>),
-}
+impl Attempt<'_, '_> {
+    /// Gives the call to the member that is picked. If that one is gone or full, the
+    /// others are asked in turn, each once; nothing of the call has left by then.
+    fn give_to_one(mut self, pattern: &Pattern, members: &[Arc<Member>]) -> Option<Job> {
+        let random = fastrand::u64(..);
+        let Some(picked) = pick(members, random) else {
+            return self.reply_to.fail(&no_instance(pattern, members.len()));
+        };
+        let mut refusal = match self.forward(picked) {
+            Ok(job) => return Some(job),
+            Err((attempt, refusal)) => {
+                self = *attempt;
+                refusal
+            }
+        };
+        let first = (random % members.len() as u64) as usize;
+        let others = members[first..].iter().chain(&members[..first]);
+        for member in others.filter(|member| member.standing() == Standing::Ready) {
+            if Arc::ptr_eq(member, picked) {
+                continue;
+            }
+            match self.forward(member) {
+                Ok(job) => return Some(job),
+                Err((attempt, other)) => {
+                    self = *attempt;
+                    refusal = refusal.or(other);
+                }
+            }
+        }
+        let failure = refusal.unwrap_or_else(|| no_instance(pattern, members.len()));
+        self.reply_to.fail(&failure)
+    }
 
-impl<'h, 'b> Attempt<'h, 'b> {
-    /// Gives the call to an instance.
-    fn forward(self, member: &Arc<Member>) -> Result<Job, Refused<'h, 'b>> {
+    /// Gives the call to one member, or back with the reason, if it is of the kind that a
+    /// caller is told.
+    fn forward(self, member: &Arc<Member>) -> Result<Job, (Box<Self>, Option<Failure>)> {
         let Some(link) = member.instance.link() else {
-            return Err(Refused::Gone(Box::new(self)));
+            return Err((Box::new(self), None));
         };
         member.instance.in_flight().begin();
         let forwarded = Forwarded {
@@ -152,21 +163,13 @@ impl<'h, 'b> Attempt<'h, 'b> {
                     waiter,
                     body,
                 } = *refused;
-                let reply_to = waiter.ended();
-                if let Some(failure) = refusal(reason, member) {
-                    return Refused::For(reply_to, Box::new(failure));
-                }
-                if reason == Reason::Closed {
-                    member.instance.lose();
-                } else {
-                    member.instance.leave();
-                }
-                Refused::Gone(Box::new(Attempt {
+                let attempt = Attempt {
                     header: self.header,
                     body,
                     now: self.now,
-                    reply_to,
-                }))
+                    reply_to: waiter.ended(),
+                };
+                (Box::new(attempt), refusal(reason, member))
             })
     }
 }
@@ -246,13 +249,20 @@ impl ReplyTo {
     }
 }
 
-/// What to tell the caller if no other instance would do better.
+/// Notes why an instance took no call, and what to tell the caller if no other takes it.
 fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
     let failure = match reason {
-        Reason::Draining | Reason::Closed => return None,
+        Reason::Draining => {
+            member.instance.leave();
+            return None;
+        }
+        Reason::Closed => {
+            member.instance.lose();
+            return None;
+        }
         Reason::Full => not_sent(
             Code::Overloaded,
-            "the instance has as many calls in flight as its connection takes",
+            "each instance has as many calls or large bodies in flight as it takes",
         )
         .retry_after(FULL_RETRY),
         Reason::TooLarge(limit) => not_sent(
@@ -267,8 +277,8 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
     )
 }
 
-fn not_sent(code: Code, message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
-    Failure::new(code, Certainty::NotSent, Hop::Node, message)
+fn not_sent(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::not_sent(code, Hop::Node, message)
 }
 
 fn looped(subject: &str) -> Failure {
@@ -289,7 +299,7 @@ fn no_route(subject: &str) -> Failure {
     not_sent(Code::NoRoute, message)
 }
 
-fn no_instance(pattern: &str, known: usize) -> Failure {
-    let message = format!("none of the {known} known instances of {pattern:?} can be reached");
-    not_sent(Code::NoInstance, message).of_pattern(pattern)
+fn no_instance(pattern: &Pattern, known: usize) -> Failure {
+    let message = format!("none of the {known} known instances of \"{pattern}\" can be reached");
+    not_sent(Code::NoInstance, message).of_pattern(pattern.as_str())
 }

@@ -85,7 +85,9 @@ impl Response {
         });
         let head = String::from_utf8_lossy(&bytes[..end]);
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(": "));
         Self {
             status: status.expect("a status line"),

@@ -63,7 +63,9 @@ pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own file");
     let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
     let profile = deps.and_then(Path::parent);
-    profile.expect("a test lies in target/PROFILE/deps").join(name)
+    profile
+        .expect("a test lies in target/PROFILE/deps")
+        .join(name)
 }
 
 /// How a node is to be started.

@@ -67,8 +67,13 @@ impl ServiceBuilder {
             command.args(["--pattern", pattern]);
         }
         let mut process = Process::start(&mut command);
-        let line = process.line().await.expect("the service says that it is ready");
-        let instance = line.strip_prefix("ready ").expect("ready, and its instance");
+        let line = process
+            .line()
+            .await
+            .expect("the service says that it is ready");
+        let instance = line
+            .strip_prefix("ready ")
+            .expect("ready, and its instance");
         ServiceProcess {
             instance: instance.to_owned(),
             process,

@@ -18,7 +18,11 @@ async fn name(client: &Client, subject: &str) -> String {
 async fn the_longest_match_wins_field_by_field() {
     let node = Node::start().await;
     let _general = node.service("general").pattern("role:math").start().await;
-    let _sum = node.service("sum").pattern("role:math,cmd:sum").start().await;
+    let _sum = node
+        .service("sum")
+        .pattern("role:math,cmd:sum")
+        .start()
+        .await;
     let _zero = node
         .service("zero")
         .pattern("role:math,cmd:sum,return:zero")
@@ -41,7 +45,10 @@ async fn the_longest_match_wins_field_by_field() {
         assert_eq!(response.json()["Name"], expected, "{subject}");
     }
     for subject in ["role:mathematics", "cmd:sum,role:math", "role"] {
-        let failure = client.act::<_, Value>(subject, &json!({})).await.unwrap_err();
+        let failure = client
+            .act::<_, Value>(subject, &json!({}))
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, Code::NoRoute, "{subject}");
         assert_eq!(failure.certainty, Certainty::NotSent, "{subject}");
     }
@@ -64,7 +71,10 @@ async fn instances_of_a_pattern_share_its_calls() {
         *shares.entry(call.await.unwrap()).or_default() += 1;
     }
     assert_eq!(shares.values().sum::<usize>(), CALLS);
-    assert!(shares.values().all(|share| *share > CALLS / 10), "{shares:?}");
+    assert!(
+        shares.values().all(|share| *share > CALLS / 10),
+        "{shares:?}"
+    );
     assert_eq!(shares.len(), 2);
 }
 
@@ -86,7 +96,10 @@ async fn a_handler_acts_within_its_callers_deadline() {
     let _asked = node.service("asked").pattern("asked").start().await;
     let client = node.client().await;
     let ask = |message: Value| json!({"Do": "ask", "Subject": "asked", "Message": message});
-    let answer: Value = client.act("ask", &ask(json!({"Do": "name"}))).await.unwrap();
+    let answer: Value = client
+        .act("ask", &ask(json!({"Do": "name"})))
+        .await
+        .unwrap();
     assert_eq!(answer["Name"], "asked");
 
     let short = client.with_timeout(Duration::from_millis(200));
@@ -108,7 +121,15 @@ async fn bodies_of_any_size_travel_whole() {
     let echo = Service::builder().on_raw("echo", |_, body: Body| async move { Ok(body) });
     let _echo = echo.start(node.options()).await.unwrap();
     let client = node.client().await;
-    for size in [0, 1, 1_000, 16 * 1024, 16 * 1024 + 1, 100_000, 3 * 1024 * 1024] {
+    for size in [
+        0,
+        1,
+        1_000,
+        16 * 1024,
+        16 * 1024 + 1,
+        100_000,
+        3 * 1024 * 1024,
+    ] {
         let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         let body = Body {
             encoding: Encoding::Bincode,
@@ -130,7 +151,10 @@ async fn large_answers_reach_http_callers_and_large_requests_services() {
     let message = json!({"Pattern": "a:1", "Do": "grow", "Bytes": 2_000_000});
     let response = node.http().post(&message).await;
     assert_eq!(response.status, 200);
-    assert_eq!(response.json()["Filling"].as_str().unwrap().len(), 2_000_000);
+    assert_eq!(
+        response.json()["Filling"].as_str().unwrap().len(),
+        2_000_000
+    );
 
     let tag = "y".repeat(2_000_000);
     let message = json!({"Pattern": "a:1", "Do": "name", "Tag": tag});
@@ -142,7 +166,9 @@ async fn large_answers_reach_http_callers_and_large_requests_services() {
 async fn a_typed_handler_answers_in_the_encoding_of_the_request() {
     let node = Node::start().await;
     let double = Service::builder().on("double", |_, number: u64| async move {
-        number.checked_mul(2).ok_or_else(|| HandlerError::new("too large"))
+        number
+            .checked_mul(2)
+            .ok_or_else(|| HandlerError::new("too large"))
     });
     let _double = double.start(node.options()).await.unwrap();
     let client = node.client().await;
@@ -152,7 +178,10 @@ async fn a_typed_handler_answers_in_the_encoding_of_the_request() {
         assert_eq!(answer.encoding, encoding);
         assert_eq!(answer.decode::<u64>().unwrap(), 42);
     }
-    let failure = client.act::<_, u64>("double", "no number").await.unwrap_err();
+    let failure = client
+        .act::<_, u64>("double", "no number")
+        .await
+        .unwrap_err();
     assert_eq!(failure.code, Code::BadRequest);
     assert_eq!(failure.certainty, Certainty::Refused);
 }

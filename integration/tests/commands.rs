@@ -29,10 +29,18 @@ async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
         lines.push(line);
     }
     let shown = lines.join("\n");
-    for answer in [r#"{"Result":3}"#, r#"{"Result":true}"#, r#"{"Result":0}"#, "no_route"] {
+    for answer in [
+        r#"{"Result":3}"#,
+        r#"{"Result":true}"#,
+        r#"{"Result":0}"#,
+        "no_route",
+    ] {
         assert!(shown.contains(answer), "{shown}");
     }
-    let curls: Vec<_> = lines.iter().filter(|line| line.trim().starts_with("curl")).collect();
+    let curls: Vec<_> = lines
+        .iter()
+        .filter(|line| line.trim().starts_with("curl"))
+        .collect();
     let expected = [
         (r#"{"Result":3}"#, "200"),
         (r#"{"Result":true}"#, "200"),
@@ -44,7 +52,10 @@ async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
         let line = format!("{curl} --silent --write-out ' %{{http_code}}'");
         let output = run(Command::new("sh").args(["-c", &line])).await;
         let output = said(&output.stdout);
-        assert!(output.contains(answer) && output.ends_with(status), "{curl}: {output}");
+        assert!(
+            output.contains(answer) && output.ends_with(status),
+            "{curl}: {output}"
+        );
     }
     demo.signal(rustix::process::Signal::INT);
     assert!(demo.ended().await.success());
@@ -57,7 +68,10 @@ async fn the_demo_says_what_to_do_if_its_ports_are_taken() {
     let output = run(nanod().args(["demo", "--http", &taken, "--quic", ANY])).await;
     assert!(!output.status.success());
     let said = said(&output.stderr);
-    assert!(said.contains(&taken) && said.contains("nanod demo --http"), "{said}");
+    assert!(
+        said.contains(&taken) && said.contains("nanod demo --http"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,10 +84,17 @@ async fn call_prints_the_answer_or_the_failure() {
         command.args(["--node", &node.quic.to_string()]);
         command.arg("--state").arg(node.state());
         let output = run(&mut command).await;
-        (output.status.code().unwrap(), said(&output.stdout), said(&output.stderr))
+        (
+            output.status.code().unwrap(),
+            said(&output.stdout),
+            said(&output.stderr),
+        )
     };
     let (code, out, _) = call("a:1", r#"{"Do":"name"}"#).await;
-    assert_eq!((code, out.as_str()), (0, "{\"Name\":\"one\",\"Tag\":null}\n"));
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "{\"Name\":\"one\",\"Tag\":null}\n")
+    );
     let (code, _, err) = call("b:1", "{}").await;
     assert_eq!(code, 4);
     assert!(err.contains("no_route (not_sent)"), "{err}");
@@ -82,7 +103,10 @@ async fn call_prints_the_answer_or_the_failure() {
     assert!(err.contains("deadline (maybe_executed)"), "{err}");
     let (code, out, err) = call("a:1", r#"{"Do":"fail"}"#).await;
     assert_eq!((code, out.as_str()), (6, "{\"Luck\":0}\n"));
-    assert!(err.contains("handler_failed (executed): out of luck"), "{err}");
+    assert!(
+        err.contains("handler_failed (executed): out of luck"),
+        "{err}"
+    );
     let (code, _, err) = call("a:1", "{").await;
     assert_eq!(code, 2);
     assert!(err.contains("JSON"), "{err}");
@@ -123,7 +147,9 @@ async fn settings_come_from_flag_environment_and_file_in_that_order() {
     ready(&mut nanod(), &in_file).await;
     ready(nanod().env("NANO_READY_FILE", &in_env), &in_env).await;
     let mut flag = nanod();
-    flag.env("NANO_READY_FILE", folder.path().join("none")).arg("--ready-file").arg(&in_flag);
+    flag.env("NANO_READY_FILE", folder.path().join("none"))
+        .arg("--ready-file")
+        .arg(&in_flag);
     ready(&mut flag, &in_flag).await;
     assert!(!folder.path().join("none").exists());
 }
@@ -134,7 +160,11 @@ async fn certificates_made_by_hand_serve_node_service_and_client() {
     let at = |name: &str| folder.path().join(name);
     let made = run(nanod().args(["tls", "init", "--out"]).arg(at("ca"))).await;
     assert!(made.status.success(), "{}", said(&made.stderr));
-    for (name, out) in [("node/a", "node"), ("service/s", "service"), ("client/c", "client")] {
+    for (name, out) in [
+        ("node/a", "node"),
+        ("service/s", "service"),
+        ("client/c", "client"),
+    ] {
         let mut issue = nanod();
         issue.args(["tls", "issue", name, "--ca"]).arg(at("ca"));
         issue.arg("--out").arg(at(out));
@@ -145,8 +175,16 @@ async fn certificates_made_by_hand_serve_node_service_and_client() {
     let again = run(nanod().args(["tls", "init", "--out"]).arg(at("ca"))).await;
     assert!(!again.status.success(), "an authority is never overwritten");
 
-    let node = Node::builder().flag("--tls", at("node").display()).start().await;
-    let _service = node.service("one").pattern("a:1").tls(at("service")).start().await;
+    let node = Node::builder()
+        .flag("--tls", at("node").display())
+        .start()
+        .await;
+    let _service = node
+        .service("one")
+        .pattern("a:1")
+        .tls(at("service"))
+        .start()
+        .await;
     let options = Options::default().node(node.quic).tls(at("client"));
     let client = Client::connect(options).await.unwrap();
     let answer: Value = client.act("a:1", &json!({"Do": "name"})).await.unwrap();
@@ -154,17 +192,34 @@ async fn certificates_made_by_hand_serve_node_service_and_client() {
 
     // A client's certificate makes no node.
     let mut command = nanod();
-    command.args(["--http", ANY, "--quic", ANY, "--tls"]).arg(at("client"));
+    command
+        .args(["--http", ANY, "--quic", ANY, "--tls"])
+        .arg(at("client"));
     command.arg("--state").arg(at("other"));
     let output = run(&mut command).await;
     assert!(!output.status.success());
-    assert!(said(&output.stderr).contains("not of a node"), "{}", said(&output.stderr));
+    assert!(
+        said(&output.stderr).contains("not of a node"),
+        "{}",
+        said(&output.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_names_every_setting() {
     let help = said(&run(nanod().arg("--help")).await.stdout);
-    for part in ["--http", "--quic", "--state", "--config", "--threads", "--tls", "--ready-file", "NANO_HTTP", "demo", "call"] {
+    for part in [
+        "--http",
+        "--quic",
+        "--state",
+        "--config",
+        "--threads",
+        "--tls",
+        "--ready-file",
+        "NANO_HTTP",
+        "demo",
+        "call",
+    ] {
         assert!(help.contains(part), "{part} is missing:\n{help}");
     }
 }

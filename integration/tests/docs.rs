@@ -20,19 +20,38 @@ fn documents() -> Vec<PathBuf> {
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|end| end == "md"))
     };
-    markdown(root().into()).chain(markdown(root().join("docs"))).collect()
+    markdown(root().into())
+        .chain(markdown(root().join("docs")))
+        .collect()
 }
 
 /// What stands between backticks, or in a link, and looks like a path of the repository.
 fn paths(text: &str) -> Vec<String> {
     let prose = text.split("```").step_by(2).collect::<String>();
     let quoted = prose.split('`').skip(1).step_by(2).map(str::to_owned);
-    let links = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let links = prose
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
     let links = links.map(|(link, _)| link.to_owned());
-    let first = ["client", "daemon", "deploy", "docs", "integration", "routing", "tls", "wire", ".ci"];
+    let first = [
+        "client",
+        "daemon",
+        "deploy",
+        "docs",
+        "integration",
+        "routing",
+        "tls",
+        "wire",
+        ".ci",
+    ];
     let is_path = |word: &String| {
-        let begins = first.iter().any(|folder| word.starts_with(&format!("{folder}/")));
-        let word_like = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        let begins = first
+            .iter()
+            .any(|folder| word.starts_with(&format!("{folder}/")));
+        let word_like = word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
         word_like && (begins || (word.ends_with(".md") && !word.contains("..")))
     };
     quoted.chain(links).filter(is_path).collect()
@@ -49,7 +68,10 @@ fn every_path_that_a_document_names_exists() {
             named += 1;
         }
     }
-    assert!(named > 10, "the documents name only {named} paths: is the search broken?");
+    assert!(
+        named > 10,
+        "the documents name only {named} paths: is the search broken?"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,11 +90,17 @@ async fn the_examples_work_together() {
     // A service that is there answers; the client is run once all are.
     let options = Options::default().node(node.quic).state(node.state());
     let client = Client::connect(options).await.unwrap();
-    for subject in ["role:math,cmd:positive", "role:math,cmd:sum", "role:math,cmd:sum,return:zero"] {
+    for subject in [
+        "role:math,cmd:positive",
+        "role:math,cmd:sum",
+        "role:math,cmd:sum,return:zero",
+    ] {
         nano_integration::until("the examples to register", async || {
             let answer = client.act::<_, ()>(subject, "").await;
             let pattern = answer.err().and_then(|failure| failure.pattern);
-            pattern.is_none_or(|pattern| pattern == subject).then_some(())
+            pattern
+                .is_none_or(|pattern| pattern == subject)
+                .then_some(())
         })
         .await;
     }

@@ -88,7 +88,8 @@ async fn an_http_caller_that_hangs_up_stops_the_handler() {
     let client = node.client().await;
     let body = json!({"Pattern": "a:1", "Do": "hold"}).to_string();
     let length = body.len();
-    let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
     let open = node.http().open(request).await;
     until("the handler to begin", async || {
         (count(&client, "Begun").await == 1).then_some(())
@@ -153,7 +154,12 @@ async fn a_killed_service_costs_only_its_calls_in_flight() {
     // The node learns of it by silence; until then a call may still be given to the dead
     // one, and says so.
     for _ in 0..50 {
-        match act(&client.with_timeout(Duration::from_millis(300)), json!({"Do": "name"})).await {
+        match act(
+            &client.with_timeout(Duration::from_millis(300)),
+            json!({"Do": "name"}),
+        )
+        .await
+        {
             Ok(answer) => assert_eq!(answer["Name"], "second"),
             Err(failure) => assert_eq!(failure.certainty, Certainty::MaybeExecuted, "{failure}"),
         }
@@ -175,7 +181,10 @@ async fn a_frozen_service_is_not_picked_until_it_speaks() {
     let node = Node::start().await;
     let frozen = node.service("frozen").pattern("a:1").start().await;
     let client = node.client().await;
-    assert_eq!(act(&client, json!({"Do": "name"})).await.unwrap()["Name"], "frozen");
+    assert_eq!(
+        act(&client, json!({"Do": "name"})).await.unwrap()["Name"],
+        "frozen"
+    );
     frozen.freeze();
     let waiting = tokio::spawn({
         let client = client.clone();
@@ -215,14 +224,18 @@ async fn a_hundred_thousand_calls_to_a_frozen_service_end_in_clear_refusals() {
     let mut ends = BTreeMap::<(&str, &str), usize>::new();
     for call in calls {
         let failure = call.await.unwrap().unwrap_err();
-        *ends.entry((failure.code.name(), failure.certainty.name())).or_default() += 1;
+        *ends
+            .entry((failure.code.name(), failure.certainty.name()))
+            .or_default() += 1;
     }
     for end in ends.keys() {
         assert!(
             matches!(
                 end,
-                ("overloaded" | "no_instance" | "deadline" | "connection_lost", "not_sent")
-                    | ("deadline" | "connection_lost", "maybe_executed")
+                (
+                    "overloaded" | "no_instance" | "deadline" | "connection_lost",
+                    "not_sent"
+                ) | ("deadline" | "connection_lost", "maybe_executed")
             ),
             "{ends:?}"
         );
@@ -236,7 +249,6 @@ async fn a_hundred_thousand_calls_to_a_frozen_service_end_in_clear_refusals() {
     })
     .await;
 }
-
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_node_costs_its_clients_their_calls_in_flight_and_they_come_back() {
@@ -268,7 +280,10 @@ async fn no_node_is_a_clear_error() {
     let options = node.options().connect_timeout(Duration::from_millis(500));
     node.process.kill().await;
     let error = nano_client::Client::connect(options).await.err().unwrap();
-    assert!(error.to_string().contains(&node.quic.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&node.quic.to_string()),
+        "{error}"
+    );
     let nowhere = Options::default().state("/nonexistent");
     let error = nano_client::Client::connect(nowhere).await.err().unwrap();
     assert!(error.to_string().contains("/nonexistent"), "{error}");

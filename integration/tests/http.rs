@@ -59,19 +59,36 @@ async fn what_is_no_message_is_refused() {
     let http = node.http();
     let post = async |body: &str| {
         let length = body.len();
-        let head = format!("POST /any/path HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST /any/path HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
         http.send(head + body).await
     };
     for body in [
-        "", "x", "[]", "null", "{}", r#"{"Pattern":""}"#, r#"{"Pattern":1}"#,
-        r#"{"Pattern":"a:1"} trailing"#, r#"{"Pattern":"a:1","ServiceRequest":"yes"}"#,
-        r#"{"Pattern":"a,,b"}"#, r#"{"Pattern":"a\u0001"}"#,
+        "",
+        "x",
+        "[]",
+        "null",
+        "{}",
+        r#"{"Pattern":""}"#,
+        r#"{"Pattern":1}"#,
+        r#"{"Pattern":"a:1"} trailing"#,
+        r#"{"Pattern":"a:1","ServiceRequest":"yes"}"#,
+        r#"{"Pattern":"a,,b"}"#,
+        r#"{"Pattern":"a\u0001"}"#,
     ] {
         let response = post(body).await;
         assert_eq!(response.status, 400, "{body}");
         assert_eq!(response.header("nano-error"), Some("bad_request"), "{body}");
-        assert_eq!(response.header("nano-certainty"), Some("not_sent"), "{body}");
-        let message = response.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert_eq!(
+            response.header("nano-certainty"),
+            Some("not_sent"),
+            "{body}"
+        );
+        let message = response.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert!(!message.is_empty(), "{body}");
     }
     assert_eq!(post(r#"{"Pattern":"nobody"}"#).await.status, 404);
@@ -85,7 +102,8 @@ async fn what_is_no_message_is_refused() {
 async fn only_post_is_a_message() {
     let node = Node::start().await;
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let response = node.http().send(request).await;
         assert_eq!(response.status, 405, "{method}");
         assert_eq!(response.header("allow"), Some("POST"), "{method}");
@@ -99,15 +117,24 @@ async fn web_pages_do_not_reach_local_services() {
     let body = json!({"Pattern": "a:1", "Do": "name"}).to_string();
     let send = async |headers: &str| {
         let length = body.len();
-        let head = format!("POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!(
+            "POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
         node.http().send(head + &body).await.status
     };
     let port = node.http.port();
     for host in ["localhost", "127.0.0.1", "[::1]"] {
-        assert_eq!(send(&format!("Host: {host}:{port}\r\n")).await, 200, "{host}");
+        assert_eq!(
+            send(&format!("Host: {host}:{port}\r\n")).await,
+            200,
+            "{host}"
+        );
     }
     assert_eq!(send("Host: evil.example\r\n").await, 403);
-    assert_eq!(send("Host: localhost\r\nOrigin: http://localhost\r\n").await, 403);
+    assert_eq!(
+        send("Host: localhost\r\nOrigin: http://localhost\r\n").await,
+        403
+    );
     assert_eq!(send("Host: localhost\r\nOrigin: null\r\n").await, 403);
 }
 
@@ -140,7 +167,8 @@ async fn chunked_pipelined_and_old_requests_are_served() {
     let old = format!("POST / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}");
     assert_eq!(node.http().send(old).await.status, 200);
 
-    let one = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+    let one =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
     let mut stream = node.http().open(format!("{one}{one}{one}")).await;
     let mut received = String::new();
     while received.matches("200 OK").count() < 3 {
@@ -150,7 +178,10 @@ async fn chunked_pipelined_and_old_requests_are_served() {
         received.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
     }
     stream.write_all(one.as_bytes()).await.unwrap();
-    assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0, "it is kept alive");
+    assert!(
+        stream.read(&mut [0; 4096]).await.unwrap() > 0,
+        "it is kept alive"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +216,12 @@ async fn registering_over_http_says_that_it_cannot_be_done_yet() {
     let response = node.http().send(request).await;
     assert_eq!(response.status, 400);
     let body: Value = response.json();
-    assert!(body["error"]["message"].as_str().unwrap().contains("client library"));
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("client library")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,7 +97,10 @@ async fn a_service_that_has_left_is_no_route() {
     assert_eq!(name(&client).await.unwrap(), "one");
     service.process.terminate().await;
     let failure = name(&client).await.unwrap_err();
-    assert_eq!((failure.code, failure.certainty), (Code::NoRoute, Certainty::NotSent));
+    assert_eq!(
+        (failure.code, failure.certainty),
+        (Code::NoRoute, Certainty::NotSent)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +177,13 @@ async fn every_acknowledged_registration_survives_a_kill() {
         let message = json!({"Pattern": format!("kept:{number}")});
         assert_eq!(node.http().post(&message).await.status, 503, "{number}");
     }
-    assert_eq!(node.http().post(&json!({"Pattern": "kept:20"})).await.status, 404);
+    assert_eq!(
+        node.http()
+            .post(&json!({"Pattern": "kept:20"}))
+            .await
+            .status,
+        404
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,7 +253,10 @@ async fn a_second_node_is_refused_the_folder_and_the_ports() {
     assert!(said.contains(&http) && said.contains("--http"), "{said}");
     let said = refused(&["--state", &other, "--http", any, "--quic", &quic]).await;
     assert!(said.contains(&quic) && said.contains("--quic"), "{said}");
-    assert_eq!(node.http().post(&json!({"Pattern": "a:1"})).await.status, 404);
+    assert_eq!(
+        node.http().post(&json!({"Pattern": "a:1"})).await.status,
+        404
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

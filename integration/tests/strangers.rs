@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 fn bundle(folder: &Path, name: &str) {
     let authority = Authority::create(nano_tls::TRUST_DOMAIN).unwrap();
-    let bundle = authority.issue(&name.parse().unwrap(), LEAF_LIFETIME).unwrap();
+    let bundle = authority
+        .issue(&name.parse().unwrap(), LEAF_LIFETIME)
+        .unwrap();
     bundle.write(folder).unwrap();
 }
 
@@ -29,13 +31,18 @@ async fn a_certificate_of_another_authority_opens_nothing() {
     let options = node.options().tls(folder.path().join("service"));
     let builder = Service::builder().on("a:1", |_, _: Value| async { Ok(()) });
     assert!(builder.start(options).await.is_err());
-    assert_eq!(node.http().post(&json!({"Pattern": "a:1"})).await.status, 404);
+    assert_eq!(
+        node.http().post(&json!({"Pattern": "a:1"})).await.status,
+        404
+    );
 }
 
 /// A stranger who takes any server's certificate and shows one or none.
 async fn connect(node: &Node, bundle: Option<&Path>) -> Result<quinn::Connection, ConnectionError> {
     let own = nano_tls::Bundle::load(bundle.unwrap_or(&node.state().join("tls/client"))).unwrap();
-    let mut tls = own.client_config(nano_tls::Expect::Kind(nano_tls::Kind::Node)).unwrap();
+    let mut tls = own
+        .client_config(nano_tls::Expect::Kind(nano_tls::Kind::Node))
+        .unwrap();
     if bundle.is_none() {
         tls.client_auth_cert_resolver = Arc::new(NoCertificate);
     }

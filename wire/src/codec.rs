@@ -27,9 +27,7 @@ pub fn encode<T: Encode>(value: &T, out: &mut BytesMut) {
 /// # Errors
 ///
 /// If the bytes are no such value, or it would claim more than [`FRAME_LIMIT`] bytes.
-pub fn decode<'a, T: BorrowDecode<'a, ()>>(
-    bytes: &'a [u8],
-) -> Result<(T, &'a [u8]), DecodeError> {
+pub fn decode<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     let (value, consumed) = bincode::borrow_decode_from_slice(bytes, CONFIG)?;
     Ok((value, &bytes[consumed..]))
 }

@@ -150,6 +150,12 @@ impl Failure {
         }
     }
 
+    /// A call that no instance was given.
+    #[must_use]
+    pub fn not_sent(code: Code, hop: Hop, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(code, Certainty::NotSent, hop, message)
+    }
+
     /// Says when to come back.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -203,7 +209,10 @@ fn cut(message: Cow<'static, str>) -> Cow<'static, str> {
     if message.len() <= MESSAGE_LIMIT {
         return message;
     }
-    let end = message.floor_char_boundary(MESSAGE_LIMIT);
+    let mut end = MESSAGE_LIMIT;
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
     Cow::Owned(message[..end].to_owned())
 }
 

@@ -50,6 +50,14 @@ impl fmt::Debug for CallId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct InstanceId(pub [u8; 16]);
 
+impl InstanceId {
+    /// A new one. Not a secret: it only has to differ from every other.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(std::array::from_fn(|_| fastrand::u8(..)))
+    }
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -27,6 +27,9 @@ pub const OLDEST_VERSION: u16 = 1;
 /// Most bytes that a call's or reply's extensions may take.
 pub const EXTENSIONS_LIMIT: usize = 4 * 1024;
 
+/// Longest that a call may take; later deadlines are taken for this one.
+pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60 * 60);
+
 /// Hops that a call may pass before it is taken for one that goes in circles.
 pub const HOPS: u8 = 8;
 
@@ -123,10 +126,10 @@ pub struct CallHeader<'a> {
 }
 
 impl CallHeader<'_> {
-    /// What remains until the deadline.
+    /// What remains until the deadline, [`LONGEST_DEADLINE`] at most.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        Duration::from_micros(self.remaining_us)
+        Duration::from_micros(self.remaining_us).min(LONGEST_DEADLINE)
     }
 }
 

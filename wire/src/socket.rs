@@ -54,10 +54,7 @@ pub fn bind_udp(address: SocketAddr, shared: bool) -> io::Result<Bound> {
     socket.set_send_buffer_size(BUFFER)?;
     socket.bind(&address.into())?;
     // Linux reports twice what it grants, to account for its own bookkeeping (socket(7)).
-    let granted = socket
-        .recv_buffer_size()?
-        .min(socket.send_buffer_size()?)
-        / 2;
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / 2;
     Ok(Bound {
         socket: socket.into(),
         buffer: granted,

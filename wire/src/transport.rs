@@ -7,10 +7,10 @@ use quinn::{TransportConfig, VarInt};
 use crate::lane::MAX_LANES;
 
 /// Unread bytes that one stream may hold at its receiver.
-pub const STREAM_WINDOW: u32 = 1024 * 1024;
+pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Bodies on streams of their own that one side may send at a time.
-pub const MAX_BODY_STREAMS: u32 = 16;
+pub const MAX_BODY_STREAMS: u32 = 64;
 
 /// Unread bytes that a whole connection may hold: bodies never fill more than half.
 pub const CONNECTION_WINDOW: u32 = 2 * MAX_BODY_STREAMS * STREAM_WINDOW;
@@ -65,6 +65,7 @@ pub fn config() -> Arc<TransportConfig> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(u64::from(CONNECTION_WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(CONTROL_STREAMS + MAX_LANES as u32))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_BODY_STREAMS))
         .datagram_receive_buffer_size(None);

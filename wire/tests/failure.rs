@@ -226,7 +226,9 @@ fn a_pause_too_long_to_be_said_is_the_longest_that_can_be() {
 
 #[test]
 fn codes_of_a_newer_version_are_unrecognised() {
-    let known: HashSet<u8> = Code::all().map(|code| encoded(&failure(code, NotSent))[0]).collect();
+    let known: HashSet<u8> = Code::all()
+        .map(|code| encoded(&failure(code, NotSent))[0])
+        .collect();
     for number in 0..=u8::MAX {
         let mut bytes = encoded(&failure(Code::NoRoute, NotSent));
         bytes[0] = number;

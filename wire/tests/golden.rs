@@ -180,12 +180,18 @@ const CALL_FULL: Golden = &[
     ("feffffffffffffff", "id: slot 2^32 - 2, generation 2^32 - 1"),
     ("11 726f6c653a6d6174682c636d643a73756d", "subject"),
     ("fd00f2052a01000000", "remaining_us: 5,000 s"),
-    ("01 000102030405060708090a0b0c0d0e0f 2021222324252627 01", "trace: trace_id, parent_id, flags"),
+    (
+        "01 000102030405060708090a0b0c0d0e0f 2021222324252627 01",
+        "trace: trace_id, parent_id, flags",
+    ),
     ("07", "hops"),
     ("01", "encoding: bincode"),
     ("00", "flags"),
     ("01 fc00005000", "streamed: 5 MiB"),
-    ("03 01 03 6b3d76 02 02 7231 fb2c01 00", "extensions: trace state, request id, an unknown one"),
+    (
+        "03 01 03 6b3d76 02 02 7231 fb2c01 00",
+        "extensions: trace state, request id, an unknown one",
+    ),
 ];
 
 const CANCEL: Golden = &[

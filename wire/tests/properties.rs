@@ -172,7 +172,11 @@ fn the_longest_frame_passes() {
     };
     let stream = concat(std::slice::from_ref(&longest));
     assert_eq!(stream.len(), FRAME_LIMIT + 4);
-    let cut = [stream.slice(..3), stream.slice(3..PREFIX), stream.slice(PREFIX..)];
+    let cut = [
+        stream.slice(..3),
+        stream.slice(3..PREFIX),
+        stream.slice(PREFIX..),
+    ];
     assert_eq!(split(&cut), Ok(vec![longest]));
 }
 
@@ -230,8 +234,14 @@ fn no_length_inside_a_message_claims_memory_that_is_not_there() {
     let data = [&[1, 0, 0, 0, 0, 0, 0, 1, 0][..], &huge].concat();
     let message = [&[1, 0, 0][..], &huge].concat();
     assert!(codec::decode::<CallHeader<'_>>(&huge).is_err(), "subject");
-    assert!(codec::decode::<CallHeader<'_>>(&call).is_err(), "extensions");
-    assert!(codec::decode::<ReplyHeader<'_>>(&reply).is_err(), "extensions");
+    assert!(
+        codec::decode::<CallHeader<'_>>(&call).is_err(),
+        "extensions"
+    );
+    assert!(
+        codec::decode::<ReplyHeader<'_>>(&reply).is_err(),
+        "extensions"
+    );
     assert!(codec::decode::<Failure>(&data).is_err(), "data");
     assert!(codec::decode::<Failure>(&message).is_err(), "message");
     let deregister = Frame {

@@ -31,29 +31,37 @@ pub(super) struct Established {
     pub(super) receiver: ControlReceiver,
 }
 
-/// Longest first attempt to reach a node. Each further one may take twice as long: an
-/// attempt that began while the node was away would otherwise wait long for nothing, and
-/// a node that is busy with others' handshakes be asked again and again.
+/// Longest first attempt to reach one address of a node. Each further one may take twice
+/// as long: an attempt that began while the node was away would otherwise wait long for
+/// nothing, and a node that is busy with others' handshakes be asked again and again.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(8);
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(4);
+
+/// Addresses of a node's name that are tried.
+const ADDRESSES: usize = 8;
+
+/// Registrations that are under way at a time.
+const WINDOW: usize = 128;
+
+/// Longest wait for a node to acknowledge one.
+const REGISTRATION: Duration = Duration::from_secs(30);
 
 /// Connects to the node, greets it and registers every pattern.
 pub(super) async fn establish(
     session: &Arc<Session>,
     attempts: u32,
 ) -> Result<Established, ConnectError> {
-    let limit = (FIRST_ATTEMPT * (1 << attempts.min(3))).min(LONGEST_ATTEMPT);
-    let (connection, mut sender, mut receiver, welcome) = timeout(limit, greet(session))
-        .await
-        .map_err(|_| unreachable(session, format!("no answer for {limit:?}")))??;
+    let limit = (FIRST_ATTEMPT * (1 << attempts.min(2))).min(LONGEST_ATTEMPT);
+    let connection = dial(session, limit).await?;
+    let (mut sender, mut receiver, welcome) =
+        timeout(limit, greet(session, &connection))
+            .await
+            .map_err(|_| unreachable(session, format!("no greeting for {limit:?}")))??;
     let config = LinkConfig {
         own: limits(session),
         peer: welcome.limits,
-        hop: if session.handlers.is_some() {
-            Hop::Instance
-        } else {
-            Hop::Caller
-        },
+        as_caller: Hop::Caller,
+        as_callee: Hop::Instance,
         tasks: io().tasks.clone(),
     };
     let peer = Peer {
@@ -70,9 +78,9 @@ pub(super) async fn establish(
 
 async fn greet(
     session: &Session,
-) -> Result<(Connection, ControlSender, ControlReceiver, Welcome), ConnectError> {
-    let connection = dial(session).await?;
-    let (mut sender, mut receiver) = control::open(&connection)
+    connection: &Connection,
+) -> Result<(ControlSender, ControlReceiver, Welcome), ConnectError> {
+    let (mut sender, mut receiver) = control::open(connection)
         .await
         .map_err(|error| unreachable(session, error))?;
     let hello = Hello {
@@ -88,7 +96,7 @@ async fn greet(
         .map_err(|error| unreachable(session, error))?;
     match receiver.recv().await {
         Ok((_, Control::Welcome(welcome))) if welcome.version <= VERSION => {
-            Ok((connection, sender, receiver, welcome))
+            Ok((sender, receiver, welcome))
         }
         Ok((_, Control::Welcome(welcome))) => {
             let reason = format!("it speaks version {} of the protocol", welcome.version);
@@ -103,24 +111,23 @@ async fn greet(
     }
 }
 
-async fn dial(session: &Session) -> Result<Connection, ConnectError> {
+/// Tries one address of the node after the other.
+async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectError> {
     let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
-    let mut last = None;
-    for address in resolve(&session.options.node).await? {
+    let mut last = unreachable(session, "its name has no address");
+    for address in resolve(&session.options.node).await?.take(ADDRESSES) {
         let connecting = io()
             .endpoint(address)
             .map_err(|error| unreachable(session, error))?
             .connect_with(config.clone(), address, SERVER_NAME)
             .map_err(|error| unreachable(session, error))?;
-        match connecting.await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = Some(error),
+        match timeout(limit, connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = not_connected(session, &error),
+            Err(_) => last = unreachable(session, format!("no answer for {limit:?}")),
         }
     }
-    Err(match last {
-        Some(error) => not_connected(session, &error),
-        None => unreachable(session, "its name has no address"),
-    })
+    Err(last)
 }
 
 /// Sent in the handshake, where some name has to stand; identities are URIs, which are
@@ -142,30 +149,48 @@ async fn resolve(node: &str) -> Result<impl Iterator<Item = SocketAddr>, Connect
         })
 }
 
-/// Registers every pattern; the requests are sent together, so that the node commits them
-/// together.
+/// Registers every pattern. Requests are sent ahead of their answers, so that the node
+/// commits them together, but only so far that neither side waits for the other to read.
 async fn register(
     session: &Session,
     sender: &mut ControlSender,
     receiver: &mut ControlReceiver,
 ) -> Result<(), ConnectError> {
     let incarnation = session.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
-    for (id, (pattern, policy)) in (0..).zip(&session.patterns) {
-        let register = Register {
-            pattern: pattern.as_str().to_owned(),
-            incarnation,
-            policy: policy.clone(),
-        };
-        sender
-            .send(id, &Control::Register(register))
-            .await
-            .map_err(|error| unreachable(session, error))?;
+    let patterns = &session.patterns;
+    let (mut sent, mut done) = (0, 0);
+    while done < patterns.len() {
+        if sent < patterns.len() && sent - done < WINDOW {
+            let (pattern, policy) = &patterns[sent];
+            let register = Register {
+                pattern: pattern.as_str().to_owned(),
+                incarnation,
+                policy: policy.clone(),
+            };
+            sender
+                .send(sent as u64, &Control::Register(register))
+                .await
+                .map_err(|error| unreachable(session, error))?;
+            sent += 1;
+        } else {
+            acknowledged(session, receiver).await?;
+            done += 1;
+        }
     }
-    let mut missing = session.patterns.len();
-    while missing > 0 {
-        match receiver.recv().await {
-            Ok((_, Control::Done)) => missing -= 1,
-            Ok((id, Control::Refused(failure))) => {
+    Ok(())
+}
+
+/// Waits until the node has done one registration.
+async fn acknowledged(
+    session: &Session,
+    receiver: &mut ControlReceiver,
+) -> Result<(), ConnectError> {
+    loop {
+        let message = timeout(REGISTRATION, receiver.recv()).await;
+        let message = message.map_err(|_| unreachable(session, "it registers nothing"))?;
+        match message.map_err(|error| unreachable(session, error))? {
+            (_, Control::Done) => return Ok(()),
+            (id, Control::Refused(failure)) => {
                 let pattern = usize::try_from(id)
                     .ok()
                     .and_then(|id| session.patterns.get(id))
@@ -175,12 +200,10 @@ async fn register(
                     failure,
                 });
             }
-            Ok((_, Control::Drain)) => return Err(unreachable(session, "it is stopping")),
-            Ok(_) => {}
-            Err(error) => return Err(unreachable(session, error)),
+            (_, Control::Drain) => return Err(unreachable(session, "it is stopping")),
+            _ => {}
         }
     }
-    Ok(())
 }
 
 fn limits(session: &Session) -> Limits {

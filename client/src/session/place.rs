@@ -14,7 +14,7 @@ use nano_routing::canonical;
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Failure, Hop,
     lane::{OutBody, Reason},
-    message::Extensions,
+    message::{Extensions, LONGEST_DEADLINE},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -84,7 +84,7 @@ impl Session {
             subject: canonical(subject)
                 .map_err(|error| failure(Code::BadRequest, error.to_string()))?,
             body,
-            deadline: Instant::now() + timeout,
+            deadline: Instant::now() + timeout.min(LONGEST_DEADLINE),
             origin,
         };
         if let Some(placed) = self.place_now(&call) {
@@ -107,19 +107,15 @@ impl Session {
 
     /// Waits its turn, for a link, and for room on it.
     async fn place_later(&self, call: Outgoing<'static>) -> Result<Placed, CallError> {
-        let _waiting = Waiting::new(&self.waiting);
-        timeout_at(call.deadline, async {
-            let _turn = self.turn.lock().await;
-            self.place_in_turn(&call).await
-        })
-        .await
-        .unwrap_or_else(|_| {
-            let message = "the deadline passed while the call waited for room on its way out";
-            Err(failure(Code::Deadline, message))
-        })
+        timeout_at(call.deadline, self.place_when_ready(&call))
+            .await
+            .unwrap_or_else(|_| {
+                let message = "the deadline passed while the call waited for room on its way out";
+                Err(failure(Code::Deadline, message))
+            })
     }
 
-    async fn place_in_turn(&self, call: &Outgoing<'_>) -> Result<Placed, CallError> {
+    async fn place_when_ready(&self, call: &Outgoing<'_>) -> Result<Placed, CallError> {
         let mut state = self.state.subscribe();
         loop {
             state.borrow_and_update();
@@ -128,11 +124,7 @@ impl Session {
                 self.changed(&mut state).await;
                 continue;
             };
-            let attempt = || match call.place(&link) {
-                Err(Reason::Full) => None,
-                outcome => Some(outcome),
-            };
-            match link.until(attempt).await {
+            match self.place_in_turn(call, &link).await {
                 Ok(placed) => return Ok(placed),
                 Err(Reason::TooLarge(limit)) => {
                     let message = format!(
@@ -146,6 +138,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Waits for room, one call after the other, so that each answer wakes one of them.
+    async fn place_in_turn(
+        &self,
+        call: &Outgoing<'_>,
+        link: &Arc<PeerLink>,
+    ) -> Result<Placed, Reason> {
+        let _waiting = Waiting::new(&self.waiting);
+        let _turn = self.turn.lock().await;
+        let attempt = || match call.place(link) {
+            Err(Reason::Full) => None,
+            outcome => Some(outcome),
+        };
+        link.until(attempt).await
     }
 
     /// Waits until the session stands otherwise than when `state` was last looked at.

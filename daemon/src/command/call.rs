@@ -39,7 +39,9 @@ async fn send(call: Call) -> Result<Result<Body, CallError>, ConnectError> {
     options.tls = call.at.tls;
     options.state = call.at.state;
     let client = Client::connect(options).await?;
-    Ok(client.act_raw(&call.subject, Body::json(call.json)).await)
+    let answer = client.act_raw(&call.subject, Body::json(call.json)).await;
+    client.close().await;
+    Ok(answer)
 }
 
 fn exit_code(certainty: Certainty) -> u8 {

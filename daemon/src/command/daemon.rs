@@ -36,11 +36,20 @@ async fn serve(config: Config) -> ExitCode {
         Ok(node) => node,
         Err(error) => return fail(NOT_STARTED, error),
     };
-    if let Err(error) = stop_signal().await {
-        tracing::error!(%error, "cannot wait for signals");
-    }
+    let code = tokio::select! {
+        signal = stop_signal() => {
+            if let Err(error) = signal {
+                tracing::error!(%error, "cannot wait for signals");
+            }
+            ExitCode::SUCCESS
+        }
+        () = node.failed() => {
+            tracing::error!("a thread of the node has ended: stopping");
+            ExitCode::FAILURE
+        }
+    };
     tokio::select! {
-        () = node.stop() => ExitCode::SUCCESS,
+        () = node.stop() => code,
         _ = stop_signal() => {
             tracing::warn!("told to stop twice: stopping at once");
             ExitCode::from(IMPATIENT)

@@ -3,9 +3,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use nano_client::{
-    CallError, Client, ConnectError, Context, HandlerError, Options, Service,
-};
+use nano_client::{CallError, Client, ConnectError, Context, HandlerError, Options, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -59,7 +57,11 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         StartError::Bind(ref bind) if bind.is_in_use() => DemoError::Taken(error),
         error => DemoError::Start(error),
     })?;
-    println!("A node serves HTTP on {} and QUIC on {}.", node.http(), node.quic());
+    println!(
+        "A node serves HTTP on {} and QUIC on {}.",
+        node.http(),
+        node.quic()
+    );
     let options = Options::default().node(node.quic()).state(folder.path());
     let services = start_services(&options).await?;
     println!("Three services have registered their patterns.\n");

@@ -73,7 +73,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "drain_ms",
         help: "Milliseconds that a stop may take",
-        default: "10000",
+        default: "30000",
         kind: Kind::Integer(0..=HOUR_MS, |config, n| config.drain = millis(n)),
     },
     Setting {

@@ -91,7 +91,7 @@ fn defaults() {
         log: "info".to_owned(),
         log_format: LogFormat::Text,
         grace: Duration::from_millis(10_000),
-        drain: Duration::from_millis(10_000),
+        drain: Duration::from_millis(30_000),
         deadline: Duration::from_millis(30_000),
         max_body: 16_777_216,
         max_connections: 20_000,

@@ -7,13 +7,22 @@ mod guard;
 mod message;
 mod response;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue,
-    server::conn::http1, service::service_fn,
+    HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue, server::conn::http1,
+    service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nano_wire::{
@@ -24,7 +33,7 @@ use nano_wire::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,8 +42,11 @@ use crate::switch::{Job, ReplyTo, Switch};
 use guard::Guard;
 use message::Message;
 
-/// Longest wait for a request's headers.
-const HEADERS: Duration = Duration::from_secs(5);
+/// Longest wait for the headers of a connection's first request.
+const FIRST_HEADERS: Duration = Duration::from_secs(5);
+
+/// Longest wait for the headers of any further request, the pause before it included.
+const HEADERS: Duration = Duration::from_secs(30);
 
 /// Longest wait for a request's body.
 const BODY: Duration = Duration::from_secs(30);
@@ -99,18 +111,23 @@ pub async fn accept(listener: TcpListener, context: Arc<HttpContext>, stop: Canc
         Ok(address) => Guard::new(address),
         Err(error) => return tracing::error!(%error, "HTTP cannot be served"),
     };
+    let serve = |(stream, permit)| {
+        let connection = serve(stream, permit, Arc::clone(&context), guard, stop.clone());
+        context.tasks.spawn(connection);
+    };
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             accepted = next(&listener, &context) => accepted,
         };
         match accepted {
-            Some((stream, permit)) => {
-                let connection = serve(stream, permit, Arc::clone(&context), guard, stop.clone());
-                context.tasks.spawn(connection);
-            }
-            None => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Some(accepted) => serve(accepted),
+            None => sleep(ACCEPT_PAUSE).await,
         }
+    }
+    // The kernel has accepted more already; they would be reset.
+    while let Some(Some(accepted)) = next(&listener, &context).now_or_never() {
+        serve(accepted);
     }
 }
 
@@ -119,7 +136,10 @@ async fn next(
     listener: &TcpListener,
     context: &HttpContext,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(&context.connections).acquire_owned().await.ok()?;
+    let permit = Arc::clone(&context.connections)
+        .acquire_owned()
+        .await
+        .ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),
         Err(error) => {
@@ -140,7 +160,9 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "an HTTP connection ended early");
     }
+    let has_begun = AtomicBool::new(false);
     let service = service_fn(|request| {
+        has_begun.store(true, Ordering::Relaxed);
         let context = Arc::clone(&context);
         async move { Ok::<_, Infallible>(answer(request, &context, guard).await) }
     });
@@ -149,16 +171,28 @@ async fn serve(
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection = pin!(connection);
+    let mut first_headers = pin!(sleep(FIRST_HEADERS));
+    let (mut is_stopping, mut is_timed) = (false, true);
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "an HTTP connection ended");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = first_headers.as_mut(), if is_timed => {
+                is_timed = false;
+                if !has_begun.load(Ordering::Relaxed) {
+                    return tracing::debug!("an HTTP connection sent no request in time");
+                }
+            }
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "an HTTP connection ended");
     }
 }
 
@@ -206,7 +240,9 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
             format!("the body is over the limit of {limit} bytes"),
         )),
         Ok(Err(error)) => Err(bad_request(format!("the body cannot be read: {error}"))),
-        Err(_) => Err(bad_request(format!("the body did not come within {BODY:?}"))),
+        Err(_) => Err(bad_request(format!(
+            "the body did not come within {BODY:?}"
+        ))),
     }
 }
 
@@ -288,16 +324,18 @@ fn remaining(headers: &HeaderMap, default: Duration) -> Result<Duration, Failure
 fn trace(headers: &HeaderMap) -> Option<Trace> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let _version = parts.next()?;
-    Some(Trace {
+    let trace = Trace {
         trace_id: hex(parts.next()?)?,
         parent_id: hex(parts.next()?)?,
         flags: hex::<1>(parts.next()?)?[0],
-    })
+    };
+    let is_valid = trace.trace_id != [0; 16] && trace.parent_id != [0; 8];
+    is_valid.then_some(trace)
 }
 
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (index, byte) in bytes.iter_mut().enumerate() {
@@ -327,7 +365,7 @@ fn bad_request(message: impl ToString) -> Failure {
 }
 
 fn failure(code: Code, message: String) -> Failure {
-    Failure::new(code, Certainty::NotSent, Hop::Node, message)
+    Failure::not_sent(code, Hop::Node, message)
 }
 
 fn lost(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {

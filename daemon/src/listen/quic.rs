@@ -2,16 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use aws_lc_rs::hmac;
 use nano_tls::Bundle;
 use nano_wire::transport;
-use quinn::{Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::session::{self, SessionContext};
+use crate::{
+    session::{self, SessionContext},
+    state::RESET_KEY,
+};
 
 /// Handshakes in progress on one thread; further ones wait in quinn's queue.
 const HANDSHAKES: usize = 64;
@@ -23,6 +28,9 @@ const UNPROVEN_HANDSHAKES: usize = HANDSHAKES / 2;
 const MAX_INCOMING: usize = 1024;
 const INCOMING_BUFFER: u64 = 16 * 1024;
 const INCOMING_BUFFERS: u64 = 4 * 1024 * 1024;
+
+/// Pause between two such notices; each is smaller than the datagram that it answers.
+const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -44,6 +52,22 @@ pub fn server_config(bundle: &Bundle) -> nano_tls::Result<ServerConfig> {
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFERS);
     Ok(config)
+}
+
+/// What the endpoints of all threads share: the key by which they tell peers that a
+/// connection of the node's earlier life is gone. It has to be known by its id, so the key
+/// of the ids outlives the process as well.
+#[must_use]
+pub fn endpoint_config(reset_key: &[u8; RESET_KEY]) -> EndpointConfig {
+    let (id_key, _) = reset_key
+        .split_first_chunk()
+        .expect("a reset key is longer than eight bytes");
+    let id_key = u64::from_le_bytes(*id_key);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
+    config
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
+        .min_reset_interval(RESET_INTERVAL);
+    config
 }
 
 /// Accepts connections until `stop`.
@@ -73,11 +97,7 @@ pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>, stop: Canc
     }
 }
 
-async fn handshake(
-    incoming: Incoming,
-    context: Arc<SessionContext>,
-    permit: OwnedSemaphorePermit,
-) {
+async fn handshake(incoming: Incoming, context: Arc<SessionContext>, permit: OwnedSemaphorePermit) {
     let peer = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,

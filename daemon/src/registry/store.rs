@@ -72,6 +72,12 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// An earlier failure left none.
+    #[error("there is no store in {} since an earlier failure", folder.display())]
+    Closed {
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// The registry's thread did not start.
     #[error("cannot start the registry's thread: {0}")]
     Thread(io::Error),
@@ -163,24 +169,12 @@ impl Store {
 
     /// Makes changes durable, all or none.
     pub(super) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let Some(open) = &self.open else {
-            let error = sled::Error::Unsupported("it is closed".to_owned());
-            return Err(self.failed(error));
-        };
-        let mut batch = sled::Batch::default();
-        for change in changes {
-            match &change.value {
-                Some(value) => batch.insert(change.key.as_slice(), value.as_slice()),
-                None => batch.remove(change.key.as_slice()),
-            }
+        match &self.open {
+            Some(open) => write(&self.folder, open, changes),
+            None => Err(StoreError::Closed {
+                folder: self.folder.clone(),
+            }),
         }
-        open.db.apply_batch(batch).map_err(|e| self.failed(e))?;
-        open.db.flush().map_err(|e| self.failed(e))?;
-        open.log.sync_data().map_err(|error| StoreError::Io {
-            action: "write",
-            path: self.folder.clone(),
-            error,
-        })
     }
 
     /// Sets the store aside and makes a new one of `members`.
@@ -188,24 +182,46 @@ impl Store {
         &mut self,
         members: impl Iterator<Item = &'a Arc<Member>>,
     ) -> Result<(), StoreError> {
-        self.open = None;
+        // Dropped first, since it holds the lock on its folder.
+        drop(self.open.take());
         set_aside(&self.folder)?;
-        self.open = Some(open(&self.folder)?);
+        let fresh = open(&self.folder)?;
         let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
-        self.commit(&changes)
-    }
-
-    fn failed(&self, error: sled::Error) -> StoreError {
-        failed(&self.folder, error)
+        write(&self.folder, &fresh, &changes)?;
+        self.open = Some(fresh);
+        Ok(())
     }
 }
 
+fn write(folder: &Path, open: &Open, changes: &[Change]) -> Result<(), StoreError> {
+    let mut batch = sled::Batch::default();
+    for change in changes {
+        match &change.value {
+            Some(value) => batch.insert(change.key.as_slice(), value.as_slice()),
+            None => batch.remove(change.key.as_slice()),
+        }
+    }
+    open.db.apply_batch(batch).map_err(|e| failed(folder, e))?;
+    open.db.flush().map_err(|e| failed(folder, e))?;
+    open.log.sync_data().map_err(|error| StoreError::Io {
+        action: "write",
+        path: folder.to_owned(),
+        error,
+    })
+}
+
 fn open(folder: &Path) -> Result<Open, StoreError> {
+    let is_new = !folder.exists();
     let db = sled::Config::new()
         .path(folder)
         .cache_capacity(CACHE)
         .open()
         .map_err(|error| failed(folder, error))?;
+    if is_new {
+        db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())
+            .and_then(|_| db.flush())
+            .map_err(|error| failed(folder, error))?;
+    }
     check_format(folder, &db)?;
     let path = folder.join("db");
     let log = File::open(&path).map_err(|error| StoreError::Io {
@@ -216,18 +232,20 @@ fn open(folder: &Path) -> Result<Open, StoreError> {
     Ok(Open { db, log })
 }
 
+/// A store that is not new has a format: sled takes files that it cannot read for empty
+/// ones, and that must not pass for a registry without routes.
 fn check_format(folder: &Path, db: &sled::Db) -> Result<(), StoreError> {
-    let found = db.get(FORMAT_KEY).map_err(|e| failed(folder, e))?;
-    let Some(found) = found else {
-        db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())
-            .map_err(|error| failed(folder, error))?;
-        return Ok(());
-    };
-    match found.first_chunk::<2>().map(|raw| u16::from_le_bytes(*raw)) {
+    let stored = db.get(FORMAT_KEY).map_err(|error| failed(folder, error))?;
+    let found = stored.as_deref().and_then(<[u8]>::first_chunk::<2>);
+    match found.map(|raw| u16::from_le_bytes(*raw)) {
         Some(FORMAT) => Ok(()),
-        other => Err(StoreError::Format {
+        Some(found) => Err(StoreError::Format {
             folder: folder.to_owned(),
-            found: other.unwrap_or_default(),
+            found,
+        }),
+        None => Err(StoreError::Record {
+            folder: folder.to_owned(),
+            reason: "it does not say its format".to_owned(),
         }),
     }
 }
@@ -246,9 +264,7 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Vec<Stored>, StoreError> {
 
 fn stored(key: &[u8], value: &[u8]) -> Result<Stored, String> {
     let rest = key.strip_prefix(&[ROUTE]).unwrap_or(key);
-    let (pattern, instance) = rest
-        .split_last_chunk::<16>()
-        .ok_or("a key is too short")?;
+    let (pattern, instance) = rest.split_last_chunk::<16>().ok_or("a key is too short")?;
     let pattern = pattern
         .strip_suffix(&[0])
         .and_then(|text| std::str::from_utf8(text).ok())
@@ -274,7 +290,7 @@ fn key(pattern: &Pattern, instance: InstanceId) -> Vec<u8> {
     key
 }
 
-/// Renames a store's folder; it is never deleted.
+/// Renames a store's folder; it is never deleted. One that is not there is no error.
 fn set_aside(folder: &Path) -> Result<PathBuf, StoreError> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -107,9 +107,7 @@ async fn act(context: Context, task: Task, name: String) -> Result<Value, Handle
             Ok(json!({"Name": name, "Tag": tag}))
         }
         Task::Hold => std::future::pending().await,
-        Task::Fail => {
-            Err(HandlerError::new("out of luck").with_data(Body::json(r#"{"Luck":0}"#)))
-        }
+        Task::Fail => Err(HandlerError::new("out of luck").with_data(Body::json(r#"{"Luck":0}"#))),
         Task::Panic => panic!("out of mind"),
         Task::Ask { subject, message } => Ok(context.act(&subject, &message).await?),
         Task::Grow { bytes } => Ok(json!({"Filling": "x".repeat(bytes)})),
@@ -127,7 +125,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = Service::builder();
     for pattern in &arguments.pattern {
         let name = arguments.name.clone();
-        builder = builder.on(pattern, move |context, task| handle(context, task, name.clone()));
+        builder = builder.on(pattern, move |context, task| {
+            handle(context, task, name.clone())
+        });
     }
     let service = builder.start(options).await?;
     println!("ready {}", service.instance());

@@ -12,12 +12,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bincode::{BorrowDecode, Encode};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use quinn::{RecvStream, SendStream, VarInt};
+use quinn::{RecvStream, SendStream, VarInt, WriteError};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -34,7 +35,11 @@ use crate::{
 pub(super) const GIVEN_UP: VarInt = VarInt::from_u32(1);
 
 /// A body that came before its call or answer is kept for so long.
-const EARLY: std::time::Duration = STALL;
+const EARLY: Duration = STALL;
+
+/// Slowest that a body may travel, in bytes a second, beside [`STALL`] that it may take
+/// anyway. Else a few peers that take a byte at a time would hold every stream of others.
+const SLOWEST: u64 = 32 * 1024;
 
 /// Largest piece of a body that is read at a time.
 const PIECE: usize = 64 * 1024;
@@ -45,12 +50,15 @@ const PREALLOCATE: usize = 1024 * 1024;
 /// Why a body did not arrive whole.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BodyError {
-    /// Nothing came for [`STALL`].
-    #[error("the body stopped coming for {} s", STALL.as_secs())]
+    /// It paused for [`STALL`], or was slower than 32 KiB a second in all.
+    #[error("the body came too slowly: a pause of {} s, or under 32 KiB a second", STALL.as_secs())]
     Stalled,
     /// Its sender gave up, or the connection ended.
     #[error("the body broke off: {0}")]
     BrokenOff(String),
+    /// Its receiver does not want it.
+    #[error("the receiver does not want the body")]
+    Unwanted,
     /// It is not as long as announced.
     #[error("the body is not of the announced length of {0} bytes")]
     Length(u64),
@@ -66,7 +74,11 @@ pub(super) struct Bodies {
 type Key = (Direction, CallId);
 
 enum Entry {
-    Early { stream: RecvStream, length: u64, since: Instant },
+    Early {
+        stream: RecvStream,
+        length: u64,
+        since: Instant,
+    },
     Awaited(oneshot::Sender<(RecvStream, u64)>),
 }
 
@@ -146,7 +158,14 @@ impl Bodies {
             None if wanted() => {
                 let since = Instant::now();
                 let length = head.length;
-                entries.insert(key, Entry::Early { stream, length, since });
+                entries.insert(
+                    key,
+                    Entry::Early {
+                        stream,
+                        length,
+                        since,
+                    },
+                );
             }
             _ => {
                 // It fails only for a stream that has ended already.
@@ -165,7 +184,9 @@ impl Bodies {
     /// Whether any entry could ever need a [`purge`](Self::purge).
     pub(super) fn has_early(&self) -> bool {
         let entries = self.entries.lock();
-        entries.values().any(|entry| matches!(entry, Entry::Early { .. }))
+        entries
+            .values()
+            .any(|entry| matches!(entry, Entry::Early { .. }))
     }
 
     /// The connection has ended.
@@ -198,6 +219,13 @@ impl IncomingBody {
     ///
     /// If it does not arrive whole, or its sender pauses for [`STALL`].
     pub async fn collect(self) -> Result<Bytes, BodyError> {
+        let limit = time_for(self.length);
+        timeout(limit, self.collect_all())
+            .await
+            .unwrap_or(Err(BodyError::Stalled))
+    }
+
+    async fn collect_all(self) -> Result<Bytes, BodyError> {
         let capacity = usize::try_from(self.length).unwrap_or(PREALLOCATE);
         let mut whole = BytesMut::with_capacity(capacity.min(PREALLOCATE));
         let mut pieces = self.into_pieces().await?;
@@ -310,6 +338,21 @@ pub(super) enum Source {
     Relay(IncomingBody),
 }
 
+impl Source {
+    /// Length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Relay(body) => body.len(),
+        }
+    }
+}
+
+/// Longest that a body of so many bytes may travel.
+fn time_for(length: u64) -> Duration {
+    STALL + Duration::from_secs(length / SLOWEST)
+}
+
 /// A stream that is reset, not finished, unless its body was sent whole.
 pub(super) struct BodySender {
     stream: SendStream,
@@ -325,7 +368,13 @@ impl BodySender {
     }
 
     /// Sends head and body.
-    pub(super) async fn send(mut self, head: BodyHead, source: Source) -> Result<(), BodyError> {
+    pub(super) async fn send(self, head: BodyHead, source: Source) -> Result<(), BodyError> {
+        timeout(time_for(head.length), self.send_all(head, source))
+            .await
+            .unwrap_or(Err(BodyError::Stalled))
+    }
+
+    async fn send_all(mut self, head: BodyHead, source: Source) -> Result<(), BodyError> {
         self.write(head.to_frame()).await?;
         match source {
             Source::Bytes(bytes) => self.write(bytes).await?,
@@ -349,7 +398,10 @@ impl BodySender {
             timeout(STALL, self.stream.write_chunks(&mut piece))
                 .await
                 .map_err(|_| BodyError::Stalled)?
-                .map_err(|error| BodyError::BrokenOff(error.to_string()))?;
+                .map_err(|error| match error {
+                    WriteError::Stopped(_) => BodyError::Unwanted,
+                    error => BodyError::BrokenOff(error.to_string()),
+                })?;
             [bytes] = piece;
         }
         Ok(())

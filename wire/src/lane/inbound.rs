@@ -41,6 +41,17 @@ pub(super) enum Begun<J> {
     Stale,
 }
 
+/// What became of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answered {
+    /// It waits for its lane's writer, which may be asleep.
+    Waiting { wake: Option<usize> },
+    /// It waits with more than the peer may leave untaken.
+    Overflow,
+    /// Nobody waits for it.
+    Unknown,
+}
+
 /// The peer broke the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Violation {
@@ -129,20 +140,26 @@ impl<J> Inbound<J> {
             .is_none_or(|newest| id.is_after(newest))
     }
 
-    /// Ends a call with an answer; `None` if nobody waits for it. The lane whose writer
-    /// has to be woken, if it may be asleep.
+    /// Ends a call with an answer.
     pub(super) fn answer(
         &mut self,
         id: CallId,
         kind: Kind,
         payload: impl FnOnce(&mut BytesMut),
-    ) -> Option<Option<usize>> {
-        self.running(id)?;
-        let call = self.end(id)?;
-        let buffer = self.lanes[call.lane].as_mut()?;
-        let wake = buffer.pending.is_empty();
+    ) -> Answered {
+        let Some(lane) = self.running(id).map(|call| call.lane) else {
+            return Answered::Unknown;
+        };
+        self.end(id);
+        let Some(buffer) = self.lanes[lane].as_mut() else {
+            return Answered::Unknown;
+        };
+        let wake = buffer.pending.is_empty().then_some(lane);
         frame::append(&mut buffer.pending, kind, id.to_u64(), payload);
-        Some(wake.then_some(call.lane))
+        if buffer.pending.len() > 2 * ANSWER_BACKLOG {
+            return Answered::Overflow;
+        }
+        Answered::Waiting { wake }
     }
 
     /// The peer gave a call up: its job.

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::pin,
     sync::{
         Arc,
@@ -19,14 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Answer, Handler, MAX_LANES, NotAdmitted, OutBody, Reason,
-    body::{Active, Bodies, BodyHead, BodySender, Source},
-    inbound::Inbound,
+    body::{Active, Bodies, BodyError, BodyHead, BodySender, Source},
+    inbound::{Answered, Inbound},
     outbound::{Ended, Outbound},
     pump,
     room::Room,
 };
 use crate::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop, ReplyHeader, codec,
+    CallHeader, CallId, Certainty, Code, Encoding, Failure, Hop, ReplyHeader, codec,
     frame::Kind,
     message::{Direction, Limits},
     transport::Close,
@@ -38,8 +39,10 @@ pub struct LinkConfig {
     pub own: Limits,
     /// What the peer takes.
     pub peer: Limits,
-    /// Which hop this side is, for the failures that it finds itself.
-    pub hop: Hop,
+    /// Where failures of its own calls are found by this side.
+    pub as_caller: Hop,
+    /// Where failures of the peer's calls are found by this side.
+    pub as_callee: Hop,
     /// Where the link's tasks are counted.
     pub tasks: TaskTracker,
 }
@@ -56,10 +59,21 @@ pub struct Link<H: Handler> {
     pub(super) call_writers: [Notify; MAX_LANES],
     pub(super) answer_writers: [Notify; MAX_LANES],
     pub(super) timer: Timer,
+    pub(super) spare: Mutex<Spare>,
     room: Arc<Room>,
     pub(super) silent: AtomicBool,
     pub(super) dropped: AtomicU64,
     runtime: Handle,
+}
+
+/// A stream for the body of a call that was refused for want of one. It is opened as soon
+/// as the peer takes another, since nothing else would tell who waits for room.
+#[derive(Default)]
+pub(super) enum Spare {
+    #[default]
+    Absent,
+    Awaited,
+    Here(SendStream),
 }
 
 /// When a link next looks at its deadlines and at its peer's liveness.
@@ -111,12 +125,13 @@ impl<H: Handler> Link<H> {
         let room = Arc::<Room>::default();
         let link = Arc::new(Self {
             handler,
-            outbound: Mutex::new(Outbound::new(config.peer.max_in_flight)),
+            outbound: Mutex::new(Outbound::new(config.peer.max_in_flight, Instant::now())),
             inbound: Mutex::new(Inbound::new(config.own.max_in_flight)),
             bodies: Arc::new(Bodies::new(Arc::clone(&room))),
             call_writers: [const { Notify::const_new() }; MAX_LANES],
             answer_writers: [const { Notify::const_new() }; MAX_LANES],
             timer: Timer::new(),
+            spare: Mutex::default(),
             room,
             silent: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
@@ -166,8 +181,9 @@ impl<H: Handler> Link<H> {
             });
             (admitted, None)
         } else {
-            let Some(stream) = self.try_open_body() else {
-                return refuse(Reason::Full, waiter, body);
+            let stream = match self.try_open_body() {
+                Ok(stream) => stream,
+                Err(reason) => return refuse(reason, waiter, body),
             };
             header.streamed = Some(body.len());
             let admitted = outbound.admit(deadline, waiter, |out| codec::encode(&header, out));
@@ -206,35 +222,22 @@ impl<H: Handler> Link<H> {
             let failure = Failure::new(
                 Code::TooLarge,
                 Certainty::Executed,
-                self.config.hop,
+                self.config.as_callee,
                 message,
             );
             return self.fail(id, &failure);
         }
         if let Some(inline) = body.inline() {
             header.streamed = None;
-            return self.answer(id, Kind::Reply, |out| {
+            self.answer(id, Kind::Reply, |out| {
                 codec::encode(&header, out);
                 out.extend_from_slice(inline);
             });
-        }
-        if !self.inbound.lock().is_running(id) {
             return;
         }
-        let head = BodyHead {
-            direction: Direction::Reply,
-            id,
-            length: body.len(),
-        };
         let active = Active::new(&self.bodies);
-        header.streamed = Some(head.length);
-        self.answer(id, Kind::Reply, |out| codec::encode(&header, out));
-        self.spawn(pump::send_reply_body(
-            Arc::clone(self),
-            head,
-            source(body),
-            active,
-        ));
+        let task = pump::send_reply(Arc::clone(self), id, header.encoding, source(body), active);
+        self.spawn(task);
     }
 
     /// Answers a call of the peer with a failure. Does nothing if the peer no longer
@@ -361,14 +364,30 @@ impl<H: Handler> Link<H> {
         (in_flight == 0 && self.bodies.active() == 0).then_some(())
     }
 
-    fn answer(&self, id: CallId, kind: Kind, payload: impl FnOnce(&mut BytesMut)) {
+    /// Ends a call of the peer with a frame; false if nobody waits for it.
+    fn answer(&self, id: CallId, kind: Kind, payload: impl FnOnce(&mut BytesMut)) -> bool {
         let answered = self.inbound.lock().answer(id, kind, payload);
         match answered {
-            Some(Some(lane)) => self.answer_writers[lane].notify_one(),
-            Some(None) => {}
-            None => return,
+            Answered::Waiting { wake: Some(lane) } => self.answer_writers[lane].notify_one(),
+            Answered::Waiting { wake: None } => {}
+            Answered::Overflow => {
+                self.close(Close::Stuck, "the peer calls on and takes no answers");
+            }
+            Answered::Unknown => return false,
         }
         self.room_made();
+        true
+    }
+
+    /// Ends a call of the peer with a reply whose body has a stream of its own; false if
+    /// nobody waits for it.
+    pub(super) fn announce(&self, id: CallId, encoding: Encoding, length: u64) -> bool {
+        let header = ReplyHeader {
+            encoding,
+            streamed: Some(length),
+            ..ReplyHeader::default()
+        };
+        self.answer(id, Kind::Reply, |out| codec::encode(&header, out))
     }
 
     fn send_call_body(self: &Arc<Self>, id: CallId, stream: SendStream, body: OutBody<'_>) {
@@ -384,8 +403,10 @@ impl<H: Handler> Link<H> {
             let sent = BodySender::new(stream).send(head, source).await;
             drop(active);
             link.room_made();
-            if let Err(error) = sent {
-                pump::body_failed(&link, id, &error);
+            match sent {
+                // The peer answers without it, and only its answer tells why.
+                Ok(()) | Err(BodyError::Unwanted) => {}
+                Err(error) => pump::body_failed(&link, id, &error),
             }
         };
         let task = self.config.tasks.spawn_on(task, &self.runtime);
@@ -393,12 +414,22 @@ impl<H: Handler> Link<H> {
     }
 
     /// Opens a body's stream if the peer takes one now.
-    fn try_open_body(&self) -> Option<SendStream> {
-        let opening = pin!(self.connection.open_uni());
-        match opening.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(stream)) => Some(stream),
-            Poll::Ready(Err(_)) | Poll::Pending => None,
+    fn try_open_body(self: &Arc<Self>) -> Result<SendStream, Reason> {
+        let mut spare = self.spare.lock();
+        match mem::take(&mut *spare) {
+            Spare::Here(stream) => return Ok(stream),
+            other => *spare = other,
         }
+        let opening = pin!(self.connection.open_uni());
+        let poll = opening.poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(opened) = poll {
+            return opened.map_err(|_| Reason::Closed);
+        }
+        if matches!(*spare, Spare::Absent) {
+            *spare = Spare::Awaited;
+            self.spawn(pump::open_spare(Arc::clone(self)));
+        }
+        Err(Reason::Full)
     }
 }
 

@@ -16,10 +16,11 @@
 //! | --- | --- | --- |
 //! | calls in flight | the receiver's [`Limits`](crate::message::Limits) | is refused: [`Reason::Full`] |
 //! | bytes that wait on a lane for the network | [`LANE_BUFFER`] | is refused: [`Reason::Full`] |
-//! | answers that a peer does not take | [`ANSWER_BACKLOG`], [`STALL`] | is refused new calls, then cut off |
+//! | answers that a peer does not take | [`ANSWER_BACKLOG`], twice that, [`STALL`] | is refused new calls, then cut off |
 //! | bodies on streams of their own | [`MAX_BODY_STREAMS`](crate::transport::MAX_BODY_STREAMS) | is refused: [`Reason::Full`] |
 
 mod body;
+mod deadlines;
 mod inbound;
 mod link;
 mod outbound;
@@ -36,10 +37,7 @@ use tokio::time::Instant;
 pub use body::{BodyError, IncomingBody};
 pub use link::{Link, LinkConfig};
 
-use crate::{
-    CallHeader, CallId, Failure, ReplyHeader,
-    frame::INLINE_BODY_LIMIT,
-};
+use crate::{CallHeader, CallId, Failure, ReplyHeader, frame::INLINE_BODY_LIMIT};
 
 /// Most lanes that one side opens on a connection.
 pub const MAX_LANES: usize = 4;
@@ -47,10 +45,12 @@ pub const MAX_LANES: usize = 4;
 /// Bytes of calls that may wait on a lane for the network.
 pub const LANE_BUFFER: usize = 1024 * 1024;
 
-/// Bytes of answers on a lane beyond which its peer's new calls are refused.
+/// Bytes of answers on a lane beyond which its peer's new calls are refused; beyond twice
+/// as many, which only a peer reaches that goes on calling, it is cut off.
 pub const ANSWER_BACKLOG: usize = 4 * 1024 * 1024;
 
-/// A peer that takes nothing of what it is owed for so long is disconnected.
+/// A peer that does not take a chunk of what it is owed (64 KiB at most) within this time
+/// is disconnected.
 pub const STALL: Duration = Duration::from_secs(10);
 
 /// What the owner of links does with what comes in. Called on the link's own runtime,

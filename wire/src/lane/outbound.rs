@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{LANE_BUFFER, MAX_LANES, Reason};
+use super::{LANE_BUFFER, MAX_LANES, Reason, deadlines::Deadlines};
 use crate::{
     CallId, Certainty,
     frame::{self, Kind},
@@ -25,6 +25,7 @@ pub(super) struct Outbound<W> {
     in_flight: u32,
     limit: u32,
     lanes: Vec<Buffer>,
+    deadlines: Deadlines,
     state: State,
 }
 
@@ -42,7 +43,6 @@ struct Slot<W> {
 
 struct Outstanding<W> {
     waiter: W,
-    deadline: Instant,
     lane: usize,
     /// Where its frame begins and ends in the lane's stream.
     start: u64,
@@ -70,20 +70,21 @@ pub(super) struct Admitted {
 
 impl<W> Outbound<W> {
     /// With room for `limit` calls in flight.
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32, now: Instant) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             in_flight: 0,
             limit,
             lanes: Vec::new(),
+            deadlines: Deadlines::new(now),
             state: State::Open,
         }
     }
 
     /// As [`new`](Self::new), with slots that have been used often.
     #[cfg(test)]
-    pub(super) fn aged(limit: u32, generation: u32) -> Self {
+    pub(super) fn aged(limit: u32, generation: u32, now: Instant) -> Self {
         let slot = |_| Slot {
             generation,
             call: None,
@@ -91,7 +92,7 @@ impl<W> Outbound<W> {
         Self {
             slots: (0..limit).map(slot).collect(),
             free: (0..limit).collect(),
-            ..Self::new(limit)
+            ..Self::new(limit, now)
         }
     }
 
@@ -107,7 +108,10 @@ impl<W> Outbound<W> {
             State::Open => {}
         }
         let buffer_full = self.lanes.len() == MAX_LANES
-            && self.lanes.iter().all(|lane| lane.pending.len() >= LANE_BUFFER);
+            && self
+                .lanes
+                .iter()
+                .all(|lane| lane.pending.len() >= LANE_BUFFER);
         if self.in_flight >= self.limit || buffer_full {
             return Err(Reason::Full);
         }
@@ -141,12 +145,12 @@ impl<W> Outbound<W> {
         frame::append(&mut buffer.pending, Kind::Call, id.to_u64(), payload);
         entry.call = Some(Outstanding {
             waiter,
-            deadline,
             lane,
             start,
             end: buffer.end(),
             body: None,
         });
+        self.deadlines.set(slot, deadline);
         self.in_flight += 1;
         Admitted {
             id,
@@ -218,20 +222,19 @@ impl<W> Outbound<W> {
 
     /// Gives up every call whose deadline has passed.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Ended<W>> {
-        let expired: Vec<CallId> = self
-            .running()
-            .filter(|(_, call)| call.deadline <= now)
-            .map(|(id, _)| id)
-            .collect();
+        let expired = self.deadlines.pass(now);
         expired
             .into_iter()
-            .filter_map(|id| self.cancel(id))
+            .filter_map(|slot| {
+                let generation = self.slots[slot as usize].generation;
+                self.cancel(CallId { slot, generation })
+            })
             .collect()
     }
 
-    /// The earliest deadline of all calls in flight.
+    /// When to look for expired calls again.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.running().map(|(_, call)| call.deadline).min()
+        self.deadlines.next()
     }
 
     /// No new calls from now on; those in flight go on.
@@ -276,16 +279,6 @@ impl<W> Outbound<W> {
         self.lanes[lane].handed += bytes as u64;
     }
 
-    fn running(&self) -> impl Iterator<Item = (CallId, &Outstanding<W>)> {
-        self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let id = CallId {
-                slot: slot as u32,
-                generation: entry.generation,
-            };
-            entry.call.as_ref().map(|call| (id, call))
-        })
-    }
-
     fn outstanding(&mut self, id: CallId) -> Option<&mut Outstanding<W>> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation {
@@ -298,6 +291,7 @@ impl<W> Outbound<W> {
         let entry = &mut self.slots[slot as usize];
         let call = entry.call.take()?;
         entry.generation = entry.generation.wrapping_add(1);
+        self.deadlines.clear(slot);
         self.free.push(slot);
         self.in_flight -= 1;
         Some(call)

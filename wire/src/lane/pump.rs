@@ -6,6 +6,7 @@
 //! | [`accept_lanes`], [`accept_bodies`], [`watch`] | one each | with the connection |
 //! | [`run_call_lane`] | one a lane that this side opened | with the connection |
 //! | [`run_answer_lane`] | one a lane that the peer opened | with the connection |
+//! | [`open_spare`] | one at a time | when the peer takes another body, or with the connection |
 //! | a streamed body | one each | when sent, given up, or after [`STALL`] without progress |
 
 use std::{
@@ -24,11 +25,12 @@ use super::{
     Answer, Handler, InBody, IncomingCall, Link, STALL,
     body::{Active, BodyError, BodyHead, BodySender, Source},
     inbound::{Begun, Violation},
+    link::Spare,
 };
 use crate::{
-    CallHeader, CallId, Certainty, Code, Failure, ReplyHeader,
+    CallHeader, CallId, Certainty, Code, Encoding, Failure, ReplyHeader,
     frame::{self, Frame, FrameError, Kind, Splitter},
-    message::{self, Direction, MessageError},
+    message::{self, Direction, EXTENSIONS_LIMIT, MessageError},
     transport::Close,
 };
 
@@ -37,6 +39,9 @@ pub(super) const LIVENESS: Duration = Duration::from_millis(100);
 
 /// Shortest silence that counts.
 const SILENCE: Duration = Duration::from_millis(500);
+
+/// Acknowledgements have left so long after what they acknowledge, with room to spare.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// Deadlines are looked at together, this far apart at least.
 const TICK: Duration = Duration::from_millis(4);
@@ -58,6 +63,8 @@ enum PumpError {
     Violation(#[from] Violation),
     #[error("a {0:?} frame has no place here")]
     Misplaced(Kind),
+    #[error("a call's extensions are over the limit of {EXTENSIONS_LIMIT} bytes")]
+    Extensions,
     #[error("a lane ended before its connection")]
     LaneEnded,
     #[error("answers were not taken for {} s", STALL.as_secs())]
@@ -180,12 +187,19 @@ fn on_call<H: Handler>(
         link.fail(id, &backlog(link));
         return Ok(());
     }
+    if header.extensions.size() > EXTENSIONS_LIMIT {
+        return Err(PumpError::Extensions);
+    }
+    let length = header.streamed.unwrap_or(body.len() as u64);
+    if length > link.config.own.max_body {
+        link.fail(
+            id,
+            &too_large(link, length, link.config.as_callee.refusal()),
+        );
+        return Ok(());
+    }
     let body = match header.streamed {
         None => InBody::Inline(body),
-        Some(length) if length > link.config.own.max_body => {
-            link.fail(id, &too_large(link, length, link.config.hop.refusal()));
-            return Ok(());
-        }
         Some(length) => InBody::Streamed(link.bodies.expect(Direction::Call, id, length)),
     };
     link.handler.on_call(
@@ -211,11 +225,15 @@ async fn write_answers<H: Handler>(
             link.answer_writers[lane].notified().await;
             continue;
         };
-        while !chunk.is_empty() {
-            timeout(STALL, write_some(&mut send, &mut chunk))
-                .await
-                .map_err(|_| PumpError::Stuck)??;
-        }
+        let written = async {
+            while !chunk.is_empty() {
+                write_some(&mut send, &mut chunk).await?;
+            }
+            Ok::<_, WriteError>(())
+        };
+        timeout(STALL, written)
+            .await
+            .map_err(|_| PumpError::Stuck)??;
     }
 }
 
@@ -285,20 +303,17 @@ fn on_answer_frame<H: Handler>(link: &Arc<Link<H>>, frame: Frame<'_>) -> Result<
     }
 }
 
-fn on_reply<H: Handler>(
-    link: &Arc<Link<H>>,
-    id: CallId,
-    payload: &[u8],
-) -> Result<(), PumpError> {
+fn on_reply<H: Handler>(link: &Arc<Link<H>>, id: CallId, payload: &[u8]) -> Result<(), PumpError> {
     let (header, body) = message::front::<ReplyHeader<'_>>(Kind::Reply, payload)?;
     let Some(waiter) = answered(link, id) else {
         return Ok(());
     };
+    let length = header.streamed.unwrap_or(body.len() as u64);
     let answer = match header.streamed {
-        None => Answer::Reply(header, InBody::Inline(body)),
-        Some(length) if length > link.config.own.max_body => {
+        _ if length > link.config.own.max_body => {
             Answer::Failed(too_large(link, length, Certainty::Executed))
         }
+        None => Answer::Reply(header, InBody::Inline(body)),
         Some(length) => {
             let body = link.bodies.expect(Direction::Reply, id, length);
             Answer::Reply(header, InBody::Streamed(body))
@@ -337,11 +352,10 @@ async fn accept_body<H: Handler>(link: Arc<Link<H>>, mut stream: RecvStream) {
     match read_body_head(&mut stream).await {
         Ok(head) => {
             link.timer.arm(Instant::now() + STALL);
-            link.bodies
-                .arrived(&head, stream, || match head.direction {
-                    Direction::Call => link.inbound.lock().may_come(head.id),
-                    Direction::Reply => link.outbound.lock().is_outstanding(head.id),
-                });
+            link.bodies.arrived(&head, stream, || match head.direction {
+                Direction::Call => link.inbound.lock().may_come(head.id),
+                Direction::Reply => link.outbound.lock().is_outstanding(head.id),
+            });
         }
         // Its sender gave it up before it began.
         Err(PumpError::Read(_) | PumpError::LaneEnded) => {}
@@ -357,9 +371,7 @@ async fn read_body_head(stream: &mut RecvStream) -> Result<BodyHead, PumpError> 
         .iter()
         .rev()
         .fold(0, |length, byte| length << 8 | usize::from(*byte));
-    let rest = rest
-        .get_mut(..length)
-        .ok_or(FrameError::TooLong(length))?;
+    let rest = rest.get_mut(..length).ok_or(FrameError::TooLong(length))?;
     read_exact(stream, rest).await?;
     let mut parsed = Err(PumpError::LaneEnded);
     let whole = Bytes::copy_from_slice(&head[..4 + length]);
@@ -381,25 +393,44 @@ async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), Pu
     }
 }
 
-/// Sends the body of an answer.
-pub(super) async fn send_reply_body<H: Handler>(
+/// Opens the stream that a call's body was refused for want of.
+pub(super) async fn open_spare<H: Handler>(link: Arc<Link<H>>) {
+    let spare = match link.connection.open_uni().await {
+        Ok(stream) => Spare::Here(stream),
+        Err(_) => Spare::Absent,
+    };
+    *link.spare.lock() = spare;
+    link.room_made();
+}
+
+/// Answers a call of the peer with a body on a stream of its own: first has the stream,
+/// which may take until the peer has room for it, then ends the call.
+pub(super) async fn send_reply<H: Handler>(
     link: Arc<Link<H>>,
-    head: BodyHead,
+    id: CallId,
+    encoding: Encoding,
     source: Source,
     active: Active,
 ) {
-    let sent = async {
-        let stream = timeout(STALL, link.connection.open_uni())
-            .await
-            .map_err(|_| BodyError::Stalled)?
-            .map_err(|error| BodyError::BrokenOff(error.to_string()))?;
-        BodySender::new(stream).send(head, source).await
+    let given_up = link.until(|| (!link.inbound.lock().is_running(id)).then_some(()));
+    let opened = tokio::select! {
+        () = given_up => return,
+        opened = link.connection.open_uni() => opened,
+    };
+    // Else the connection has ended, and the call with it.
+    let Ok(stream) = opened else { return };
+    let head = BodyHead {
+        direction: Direction::Reply,
+        id,
+        length: source.len(),
+    };
+    if !link.announce(id, encoding, head.length) {
+        return;
     }
-    .await;
+    let sent = BodySender::new(stream).send(head, source).await;
     drop(active);
-    link.room_made();
     if let Err(error) = sent {
-        tracing::debug!(peer = %link.connection.remote_address(), call = ?head.id, %error,
+        tracing::debug!(peer = %link.connection.remote_address(), call = ?id, %error,
             "an answer's body was not sent");
     }
 }
@@ -410,7 +441,7 @@ pub(super) fn body_failed<H: Handler>(link: &Link<H>, id: CallId, error: &BodyEr
         let failure = Failure::new(
             Code::ConnectionLost,
             certainty,
-            link.config.hop,
+            link.config.as_caller,
             format!("the call's body was not sent: {error}"),
         );
         link.give(waiter, Answer::Failed(failure));
@@ -423,12 +454,16 @@ pub(super) async fn watch<H: Handler>(link: Arc<Link<H>>) {
     let reason = loop {
         let now = Instant::now();
         let due = link.timer.due(now);
-        if due.is_some_and(|at| at <= now) {
-            on_timer(&link, &mut liveness, now);
-            continue;
-        }
+        let due = match due {
+            Some(at) if at <= now => {
+                on_timer(&link, &mut liveness, now);
+                link.timer.due(now)
+            }
+            due => due,
+        };
         let wait = async {
             match due {
+                // Never at once: others have a turn on this thread.
                 Some(at) => sleep_until(at.max(now + TICK)).await,
                 None => std::future::pending().await,
             }
@@ -472,7 +507,7 @@ fn end<H: Handler>(link: &Arc<Link<H>>, reason: &ConnectionError) {
         let failure = Failure::new(
             Code::ConnectionLost,
             ended.certainty,
-            link.config.hop,
+            link.config.as_caller,
             format!("the connection ended before an answer came: {reason}"),
         );
         link.give(ended.waiter, Answer::Failed(failure));
@@ -502,7 +537,11 @@ fn conclude<H: Handler>(link: &Link<H>, result: Result<(), PumpError>) {
 #[derive(Default)]
 struct Liveness {
     received: u64,
+    asked: u64,
     sent: u64,
+    /// When a datagram was last seen to have come.
+    heard: Option<Instant>,
+    looked: Option<Instant>,
     /// When something was seen to have been sent to which no datagram came in return.
     owed_since: Option<Instant>,
 }
@@ -510,13 +549,23 @@ struct Liveness {
 impl Liveness {
     fn is_silent(&mut self, stats: &quinn::ConnectionStats, now: Instant) -> bool {
         let received = stats.udp_rx.datagrams;
-        let sent = stats.frame_tx.stream + stats.frame_tx.ping;
+        let asked = stats.frame_tx.stream + stats.frame_tx.ping;
+        let sent = stats.udp_tx.datagrams;
+        // What was asked just before or after a datagram came shows only when it is sent
+        // again, which is not counted as frames. By then no datagram is an acknowledgement
+        // alone, which is the one kind that owes nothing.
+        let settled = self
+            .heard
+            .zip(self.looked)
+            .is_some_and(|(heard, looked)| looked - heard >= SETTLED);
         if received != self.received {
             self.owed_since = None;
-        } else if sent != self.sent && self.owed_since.is_none() {
-            self.owed_since = Some(now);
+            self.heard = Some(now);
+        } else if asked != self.asked || (settled && sent != self.sent) {
+            self.owed_since.get_or_insert(now);
         }
-        (self.received, self.sent) = (received, sent);
+        (self.received, self.asked, self.sent) = (received, asked, sent);
+        self.looked = Some(now);
         let limit = SILENCE.max(3 * pto(stats.path.rtt));
         self.owed_since.is_some_and(|since| now - since >= limit)
     }
@@ -534,14 +583,14 @@ fn deadline<H: Handler>(link: &Link<H>, certainty: Certainty) -> Failure {
         Certainty::NotSent => "the deadline passed before the call had left",
         _ => "the deadline passed before an answer came",
     };
-    Failure::new(Code::Deadline, certainty, link.config.hop, message)
+    Failure::new(Code::Deadline, certainty, link.config.as_caller, message)
 }
 
 fn backlog<H: Handler>(link: &Link<H>) -> Failure {
     Failure::new(
         Code::Overloaded,
-        link.config.hop.refusal(),
-        link.config.hop,
+        link.config.as_callee.refusal(),
+        link.config.as_callee,
         "too many answers wait for the caller to take them",
     )
     .retry_after(BACKLOG_RETRY)
@@ -552,5 +601,5 @@ fn too_large<H: Handler>(link: &Link<H>, length: u64, certainty: Certainty) -> F
         "the body of {length} bytes is over the limit of {} bytes",
         link.config.own.max_body
     );
-    Failure::new(Code::TooLarge, certainty, link.config.hop, message)
+    Failure::new(Code::TooLarge, certainty, link.config.as_callee, message)
 }

@@ -10,7 +10,7 @@ use hyper::{
     HeaderMap,
     header::{HOST, ORIGIN},
 };
-use nano_wire::{Certainty, Code, Failure, Hop};
+use nano_wire::{Code, Failure, Hop};
 
 /// What the requests of one listener may say.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ fn is_local(host: &[u8]) -> bool {
 }
 
 fn forbidden(message: String) -> Failure {
-    Failure::new(Code::Forbidden, Certainty::NotSent, Hop::Node, message)
+    Failure::not_sent(Code::Forbidden, Hop::Node, message)
 }
 
 #[cfg(test)]
@@ -74,10 +74,25 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_local() {
-        for host in ["localhost", "LocalHost:9999", "127.0.0.1:9999", "127.3.2.1", "[::1]:80", "[::1]"] {
+        for host in [
+            "localhost",
+            "LocalHost:9999",
+            "127.0.0.1:9999",
+            "127.3.2.1",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert!(is_local(host.as_bytes()), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "10.0.0.1:9999", "127.0.0.1.evil", ":9999", "[::2]:1"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1:9999",
+            "127.0.0.1.evil",
+            ":9999",
+            "[::2]:1",
+        ] {
             assert!(!is_local(host.as_bytes()), "{host}");
         }
     }

@@ -53,8 +53,14 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields = Fields::default();
                 while let Some(Key(key)) = map.next_key()? {
                     match key {
-                        Known::Pattern => fields.pattern = map.next_value()?,
-                        Known::ServiceRequest => fields.service_request = map.next_value()?,
+                        // A null leaves a field as it was, as in Go.
+                        Known::Pattern => {
+                            fields.pattern = map.next_value::<Option<_>>()?.or(fields.pattern);
+                        }
+                        Known::ServiceRequest => {
+                            let value = map.next_value::<Option<_>>()?;
+                            fields.service_request = value.or(fields.service_request);
+                        }
                         Known::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -117,6 +123,7 @@ mod tests {
         assert_eq!(parsed(r#"{"pAtTeRn":"a:1","x":[{"Pattern":1}]}"#), same);
         assert_eq!(parsed(r#" {"Pattern":"b","pattern":"a:1"} "#), same);
         assert_eq!(parsed(r#"{"Pattern":"a\u003a1"}"#), same);
+        assert_eq!(parsed(r#"{"Pattern":"a:1","pattern":null}"#), same);
         assert_eq!(
             parsed(r#"{"Pattern":"a:1","servicerequest":true}"#),
             Ok(("a:1".to_owned(), true))

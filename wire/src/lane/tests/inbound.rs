@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::{
     super::{
         ANSWER_BACKLOG, MAX_LANES,
-        inbound::{Begun, Inbound, Violation},
+        inbound::{Answered, Begun, Inbound, Violation},
     },
     replay,
 };
@@ -18,12 +18,18 @@ const LANES: usize = 2;
 #[derive(Clone, Debug)]
 enum Op {
     /// A call whose generation is so far from the newest of its slot.
-    Begin { slot: u32, step: i64, lane: usize },
+    Begin {
+        slot: u32,
+        step: i64,
+        lane: usize,
+    },
     /// These are of any call that there ever was.
     Attach(Index),
     Answer(Index),
     Cancel(Index),
-    Take { lane: usize },
+    Take {
+        lane: usize,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -147,14 +153,15 @@ impl World {
         };
         let answered = self.inbound.answer(call.id(), Kind::Reply, |_| {});
         let Some(newest) = self.running(call) else {
-            assert_eq!(answered, None);
+            assert_eq!(answered, Answered::Unknown);
             return;
         };
         (newest.running, newest.job) = (false, None);
         let lane = newest.lane;
         let left: usize = self.taken[lane].iter().map(Bytes::len).sum();
         let was_asleep = left == self.answers[lane].len() * 13;
-        assert_eq!(answered, Some(was_asleep.then_some(lane)));
+        let wake = was_asleep.then_some(lane);
+        assert_eq!(answered, Answered::Waiting { wake });
         self.answers[lane].push((Kind::Reply, call.id()));
     }
 
@@ -183,13 +190,18 @@ impl World {
         assert_eq!(self.inbound.in_flight(), 0);
         for call in &self.calls {
             assert_eq!(self.inbound.attach(call.id(), 0), Err(0));
-            assert_eq!(self.inbound.answer(call.id(), Kind::Reply, |_| {}), None);
+            let answered = self.inbound.answer(call.id(), Kind::Reply, |_| {});
+            assert_eq!(answered, Answered::Unknown);
             assert_eq!(self.inbound.cancel(call.id()), None);
             assert!(matches!(self.inbound.begin(call.id(), 0), Ok(Begun::Stale)));
         }
         for lane in 0..LANES {
             self.take(lane);
-            assert_eq!(replay(&self.taken[lane]), self.answers[lane], "one for each");
+            assert_eq!(
+                replay(&self.taken[lane]),
+                self.answers[lane],
+                "one for each"
+            );
         }
     }
 
@@ -249,7 +261,10 @@ fn a_lane_is_opened_once_and_there_are_so_many() {
     let mut inbound = Inbound::<()>::new(SLOTS);
     for lane in (0..MAX_LANES).rev() {
         assert_eq!(inbound.open_lane(lane as u64), Ok(lane));
-        assert_eq!(inbound.open_lane(lane as u64), Err(Violation::Lane(lane as u64)));
+        assert_eq!(
+            inbound.open_lane(lane as u64),
+            Err(Violation::Lane(lane as u64))
+        );
     }
     for number in [MAX_LANES as u64, u64::MAX] {
         assert_eq!(inbound.open_lane(number), Err(Violation::Lane(number)));
@@ -270,15 +285,43 @@ fn calls_are_refused_while_too_many_answers_wait_on_their_lane_and_only_there() 
         (id, inbound.begin(id, lane).unwrap())
     };
     let size = 16 * 1024;
-    for _ in 0..=ANSWER_BACKLOG / size {
+    for _ in 0..ANSWER_BACKLOG / size {
         let (id, begun) = begin(&mut inbound, 0);
         assert!(matches!(begun, Begun::Runs { stop: None }));
         inbound.answer(id, Kind::Reply, |out| out.resize(out.len() + size, 0));
     }
     let (refused, begun) = begin(&mut inbound, 0);
     assert!(matches!(begun, Begun::Backlog { stop: None }));
-    assert!(inbound.answer(refused, Kind::Fail, |_| {}).is_some(), "it is answered all the same");
+    let answered = inbound.answer(refused, Kind::Fail, |_| {});
+    assert_eq!(
+        answered,
+        Answered::Waiting { wake: None },
+        "it is answered all the same"
+    );
     assert!(matches!(begin(&mut inbound, 1).1, Begun::Runs { .. }));
     while inbound.take(0).is_some() {}
     assert!(matches!(begin(&mut inbound, 0).1, Begun::Runs { .. }));
+}
+
+#[test]
+fn answers_overflow_only_when_many_calls_had_begun_before_their_answers_piled_up() {
+    let mut inbound = Inbound::<()>::new(u32::MAX);
+    inbound.open_lane(0).unwrap();
+    let size = 16 * 1024;
+    let most = 2 * ANSWER_BACKLOG / size;
+    let ids = (0..=most as u32).map(|slot| CallId {
+        slot,
+        generation: 0,
+    });
+    for id in ids.clone() {
+        assert!(matches!(inbound.begin(id, 0), Ok(Begun::Runs { .. })));
+    }
+    let overflows = ids.map(|id| {
+        inbound.answer(id, Kind::Reply, |out| out.resize(out.len() + size, 0)) == Answered::Overflow
+    });
+    let first = overflows
+        .collect::<Vec<_>>()
+        .iter()
+        .position(|overflow| *overflow);
+    assert_eq!(first, Some(most - 1), "each frame has a prefix too");
 }
