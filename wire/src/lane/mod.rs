@@ -7,8 +7,8 @@
 //! one task per direction of a lane moves whole buffers to and from QUIC. So a call costs
 //! no task, no channel and no timer.
 //!
-//! A link may be used from any thread. Its two halves, [`outbound`] (own calls) and
-//! [`inbound`] (the peer's), each have one lock, held for a copy and never across a
+//! A link may be used from any thread. Its two halves, `outbound` (own calls) and
+//! `inbound` (the peer's), each have one lock, held for a copy and never across a
 //! callback; its tasks run on the runtime that made it. A call that crosses from one
 //! data thread to another is therefore admitted by the very buffer it leaves by.
 //!
