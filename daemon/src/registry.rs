@@ -8,6 +8,7 @@
 //! patterns behind, unreachable, for a grace; what has not come back on another session by
 //! then is removed.
 
+mod folder;
 mod store;
 
 use std::{
@@ -29,14 +30,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::table::{Instance, Member, Published, Table};
 
+use folder::Before;
 pub use store::StoreError;
-use store::{Change, Store};
+use store::{Change, Limits, Store};
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
 
 /// Commands that are committed together.
 const BATCH: usize = 1024;
+
+/// When the store is made anew since it has grown past its use.
+const LIMITS: Limits = Limits {
+    small: 64 * 1024 * 1024,
+    look_after: 4 * 1024 * 1024,
+};
+
+/// Pause between two attempts to make a store where none can be made, which may mean to
+/// write every route each time.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Told once a command is durable and visible, or why it is not.
 pub type Done = oneshot::Sender<Result<(), Failure>>;
@@ -92,7 +104,7 @@ impl Registry {
         grace: Duration,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (store, stored) = Store::open(folder)?;
+        let (store, stored) = Store::open(folder, LIMITS)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let mut actor = Actor {
             store,
@@ -101,6 +113,7 @@ impl Registry {
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
             grace,
+            next_renewal: None,
         };
         actor.restore(stored);
         let registry = Self {
@@ -153,6 +166,8 @@ struct Actor {
     /// When the grace of each lost session ends.
     graces: BTreeSet<(Instant, u64)>,
     grace: Duration,
+    /// There is no store, and another attempt to make one comes no sooner.
+    next_renewal: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -341,26 +356,71 @@ impl Actor {
         self.publish();
     }
 
-    /// Commits changes; a store that fails is set aside and made anew from the table.
+    /// Commits changes; a store that fails is set aside once another one can be made.
     fn make_durable(&mut self, changes: &[Change]) -> Result<(), Failure> {
         if changes.is_empty() {
             return Ok(());
         }
         let Err(error) = self.store.commit(changes) else {
+            self.compact();
             return Ok(());
         };
-        tracing::error!(%error, "the registry's store failed; it is set aside and made anew");
-        let members = self.table.iter().flat_map(|(_, members)| members);
-        self.store.replace(members).map_err(|error| {
-            tracing::error!(%error, "no store can be made: registrations are refused until one can");
-            let message = format!("the registration cannot be made durable: {error}");
-            refused(Code::Overloaded, message)
-        })
+        if self.next_renewal.is_none() {
+            tracing::error!(%error, "the registry's store failed; another one is made");
+            self.store.close();
+        }
+        self.renew(&error)
+    }
+
+    /// Makes another store of what the table holds, unless that failed just now.
+    fn renew(&mut self, failed: &StoreError) -> Result<(), Failure> {
+        let now = Instant::now();
+        let renewed = match self.next_renewal {
+            Some(next) if now < next => return Err(not_durable(failed)),
+            _ => self.store.renew(members(&self.table), Before::SetAside),
+        };
+        match renewed {
+            Ok(()) => {
+                tracing::warn!("the registry has a new store, which holds every route known");
+                self.next_renewal = None;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "no store can be made: calls are served, but \
+                    registrations refused until one can");
+                self.next_renewal = Some(now + RENEWAL);
+                Err(not_durable(&error))
+            }
+        }
+    }
+
+    /// Makes the store anew if it has grown past its use.
+    fn compact(&mut self) {
+        let overgrown = self.store.is_overgrown(members(&self.table));
+        let compacted = overgrown.and_then(|overgrown| {
+            if overgrown {
+                tracing::info!("the registry's store has grown past its use: making it anew");
+                self.store.renew(members(&self.table), Before::Removed)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = compacted {
+            tracing::warn!(%error, "the registry's store was not made anew");
+        }
     }
 
     fn publish(&self) {
         self.published.store(Arc::new(self.table.clone()));
     }
+}
+
+fn members(table: &Table) -> impl Iterator<Item = &Arc<Member>> {
+    table.iter().flat_map(|(_, members)| members)
+}
+
+fn not_durable(error: &StoreError) -> Failure {
+    let message = format!("the registration cannot be made durable: {error}");
+    refused(Code::Overloaded, message).retry_after(RENEWAL)
 }
 
 /// Whether a registration may take the place of an earlier one of the same instance. A

@@ -11,11 +11,11 @@
 //! `flush` starts the writes, `fdatasync` on its log file waits for them.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
+    panic::catch_unwind,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bincode::{Decode, Encode};
@@ -23,6 +23,7 @@ use bytes::BytesMut;
 use nano_routing::Pattern;
 use nano_wire::{InstanceId, codec, message::Policy};
 
+use super::folder::{self, Before};
 use crate::table::Member;
 
 /// Version of the layout above.
@@ -31,6 +32,9 @@ const FORMAT: u16 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 
 const ROUTE: u8 = b'r';
+
+/// Records that are written together when a store is made anew.
+const BATCH: usize = 10_000;
 
 /// Bytes of memory that sled may use to cache pages.
 const CACHE: u64 = 32 * 1024 * 1024;
@@ -127,13 +131,37 @@ impl Change {
             value: None,
         }
     }
+
+    fn size(&self) -> u64 {
+        (self.key.len() + self.value.as_ref().map_or(0, Vec::len)) as u64
+    }
 }
 
-/// The open database.
+/// The database, and how much of it is of use.
 pub(super) struct Store {
     folder: PathBuf,
+    /// `None` after a failure, until another one is made.
     open: Option<Open>,
+    limits: Limits,
+    /// Bytes written since its size was last looked at.
+    written: u64,
 }
+
+/// When a store is made anew since it has grown past its use. sled never gives back what
+/// overwritten records took.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// A folder of fewer bytes is left alone.
+    pub(super) small: u64,
+    /// The folder is looked at after so many bytes were written.
+    pub(super) look_after: u64,
+}
+
+/// A folder may be this many times as large as the records in it.
+const GROWTH: u64 = 5;
+
+/// Bytes of a record beside its pattern and identity: keys, lengths, policy.
+const RECORD: u64 = 40;
 
 struct Open {
     db: sled::Db,
@@ -142,15 +170,12 @@ struct Open {
 
 impl Store {
     /// Opens the store, or sets aside one that cannot be opened and begins a new one.
-    pub(super) fn open(folder: &Path) -> Result<(Self, Vec<Stored>), StoreError> {
-        let opened = open(folder).and_then(|open| {
-            let stored = read(folder, &open.db)?;
-            Ok((open, stored))
-        });
-        let (open, stored) = match opened {
+    pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Vec<Stored>), StoreError> {
+        folder::recover(folder)?;
+        let (open, stored) = match open_and_read(folder) {
             Ok(opened) => opened,
             Err(error) => {
-                let aside = set_aside(folder)?;
+                let aside = folder::set_aside(folder)?.unwrap_or_default();
                 tracing::error!(
                     %error,
                     aside = %aside.display(),
@@ -163,34 +188,87 @@ impl Store {
         let store = Self {
             folder: folder.to_owned(),
             open: Some(open),
+            limits,
+            written: 0,
         };
         Ok((store, stored))
     }
 
     /// Makes changes durable, all or none.
-    pub(super) fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        match &self.open {
-            Some(open) => write(&self.folder, open, changes),
-            None => Err(StoreError::Closed {
+    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let Some(open) = &self.open else {
+            return Err(StoreError::Closed {
                 folder: self.folder.clone(),
-            }),
-        }
-    }
-
-    /// Sets the store aside and makes a new one of `members`.
-    pub(super) fn replace<'a>(
-        &mut self,
-        members: impl Iterator<Item = &'a Arc<Member>>,
-    ) -> Result<(), StoreError> {
-        // Dropped first, since it holds the lock on its folder.
-        drop(self.open.take());
-        set_aside(&self.folder)?;
-        let fresh = open(&self.folder)?;
-        let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
-        write(&self.folder, &fresh, &changes)?;
-        self.open = Some(fresh);
+            });
+        };
+        write(&self.folder, open, changes)?;
+        self.written += changes.iter().map(Change::size).sum::<u64>();
         Ok(())
     }
+
+    /// Makes the store anew of `members`; the one before is kept if it failed. If this
+    /// fails too, there is none until the next attempt succeeds, and what was on the disk
+    /// stays there.
+    pub(super) fn renew<'a>(
+        &mut self,
+        members: impl Iterator<Item = &'a Arc<Member>>,
+        before: Before,
+    ) -> Result<(), StoreError> {
+        let new = folder::prepare(&self.folder)?;
+        let fresh = open(&new)?;
+        let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
+        for changes in changes.chunks(BATCH) {
+            write(&new, &fresh, changes)?;
+        }
+        // Both are closed while they change places.
+        drop(fresh);
+        drop(self.open.take());
+        folder::put_in_place(&self.folder, before)?;
+        self.open = Some(open(&self.folder)?);
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Lets go of a store that failed, and of the memory that it takes.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Whether the folder has grown past its use. Looks at the disk now and then only.
+    pub(super) fn is_overgrown<'a>(
+        &mut self,
+        members: impl Iterator<Item = &'a Arc<Member>>,
+    ) -> Result<bool, StoreError> {
+        if self.open.is_none() || self.written < self.limits.look_after {
+            return Ok(false);
+        }
+        self.written = 0;
+        let size = folder::size(&self.folder)?;
+        if size < self.limits.small {
+            return Ok(false);
+        }
+        let record = |member: &Arc<Member>| {
+            let text = member.pattern.as_str().len() + member.instance.identity.len();
+            RECORD + text as u64
+        };
+        let used: u64 = members.map(record).sum();
+        Ok(size > GROWTH * used)
+    }
+}
+
+fn open_and_read(folder: &Path) -> Result<(Open, Vec<Stored>), StoreError> {
+    let opened = catch_unwind(|| {
+        let open = open(folder)?;
+        let stored = read(folder, &open.db)?;
+        Ok((open, stored))
+    });
+    // sled panics on some files that it did not write.
+    opened.unwrap_or_else(|_| {
+        Err(StoreError::Record {
+            folder: folder.to_owned(),
+            reason: "sled panicked while it read it".to_owned(),
+        })
+    })
 }
 
 fn write(folder: &Path, open: &Open, changes: &[Change]) -> Result<(), StoreError> {
@@ -290,27 +368,12 @@ fn key(pattern: &Pattern, instance: InstanceId) -> Vec<u8> {
     key
 }
 
-/// Renames a store's folder; it is never deleted. One that is not there is no error.
-fn set_aside(folder: &Path) -> Result<PathBuf, StoreError> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".aside-{}", now.as_millis()));
-    let aside = folder.with_file_name(name);
-    match fs::rename(folder, &aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io {
-            action: "set aside",
-            path: folder.to_owned(),
-            error,
-        }),
-        _ => Ok(aside),
-    }
-}
-
 fn failed(folder: &Path, error: sled::Error) -> StoreError {
     StoreError::Sled {
         folder: folder.to_owned(),
         error,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The store on a real disk: what is committed is read again, whatever happened between.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::{collections::BTreeSet, fs};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::table::Instance;
+
+const NEVER: Limits = Limits {
+    small: u64::MAX,
+    look_after: u64::MAX,
+};
+
+fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
+    let instance = Instance::restored(InstanceId([7; 16]), "spiffe://nano.local/service/s".into());
+    Arc::new(Member {
+        instance: Arc::new(instance),
+        pattern: Pattern::parse(pattern).unwrap(),
+        policy: Policy::default(),
+        incarnation,
+    })
+}
+
+/// A folder that the store is in.
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("registry");
+    (folder, store)
+}
+
+fn put(store: &mut Store, patterns: &[&str]) {
+    let changes: Vec<_> = patterns
+        .iter()
+        .map(|p| Change::put(&member(p, 1)))
+        .collect();
+    store.commit(&changes).unwrap();
+}
+
+fn patterns(folder: &Path) -> BTreeSet<String> {
+    let (_, stored) = Store::open(folder, NEVER).unwrap();
+    stored
+        .iter()
+        .map(|route| route.pattern.to_string())
+        .collect()
+}
+
+fn names(folder: &TempDir) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder.path()).unwrap();
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    entries.map(|entry| name(entry.unwrap())).collect()
+}
+
+fn set(patterns: &[&str]) -> BTreeSet<String> {
+    patterns
+        .iter()
+        .map(|pattern| (*pattern).to_owned())
+        .collect()
+}
+
+#[test]
+fn what_was_committed_is_read_again() {
+    let (_folder, path) = place();
+    let (mut store, stored) = Store::open(&path, NEVER).unwrap();
+    assert!(stored.is_empty());
+    put(&mut store, &["a:1", "a:1,b:2", "ä"]);
+    let removed = Change::remove(&Pattern::parse("a:1").unwrap(), InstanceId([7; 16]));
+    store.commit(&[removed]).unwrap();
+    drop(store);
+    let (_store, stored) = Store::open(&path, NEVER).unwrap();
+    let found: BTreeSet<_> = stored
+        .iter()
+        .map(|route| route.pattern.to_string())
+        .collect();
+    assert_eq!(found, set(&["a:1,b:2", "ä"]));
+    assert!(
+        stored
+            .iter()
+            .all(|route| route.instance == InstanceId([7; 16]))
+    );
+    assert!(
+        stored
+            .iter()
+            .all(|route| route.identity.ends_with("/service/s"))
+    );
+}
+
+#[test]
+fn a_store_of_another_format_is_set_aside_untouched() {
+    let (folder, path) = place();
+    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    put(&mut store, &["a:1"]);
+    let open = store.open.as_ref().unwrap();
+    open.db
+        .insert(FORMAT_KEY, &(FORMAT + 1).to_le_bytes())
+        .unwrap();
+    open.db.flush().unwrap();
+    drop(store);
+    assert_eq!(patterns(&path), set(&[]));
+    let names = names(&folder);
+    let aside = names
+        .iter()
+        .find(|name| name.starts_with("registry.aside-"));
+    let kept = sled::open(folder.path().join(aside.unwrap())).unwrap();
+    let format = kept.get(FORMAT_KEY).unwrap().unwrap();
+    assert_eq!(&format[..], (FORMAT + 1).to_le_bytes());
+    assert_eq!(kept.scan_prefix([ROUTE]).count(), 1);
+}
+
+#[test]
+fn files_that_are_no_store_are_set_aside() {
+    for (name, text) in [("db", &b"junk"[..]), ("conf", b"junk"), ("db", b"")] {
+        let (folder, path) = place();
+        let (mut store, _) = Store::open(&path, NEVER).unwrap();
+        put(&mut store, &["a:1"]);
+        drop(store);
+        fs::write(path.join(name), text).unwrap();
+        let found = patterns(&path);
+        let is_aside = names(&folder).iter().any(|name| name.contains(".aside-"));
+        assert!(
+            is_aside || found == set(&["a:1"]),
+            "{name} {text:?}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_store_past_its_use_is_made_anew_with_all_that_is_in_use() {
+    let (folder, path) = place();
+    let limits = Limits {
+        small: 256 * 1024,
+        look_after: 1024,
+    };
+    let (mut store, _) = Store::open(&path, limits).unwrap();
+    let members = [member("a:1", 1), member("b:2", 1)];
+    put(&mut store, &["a:1", "b:2"]);
+    let gone: Vec<_> = (0..20_000)
+        .map(|n| member(&format!("gone:{n}"), 1))
+        .collect();
+    let put_all: Vec<_> = gone.iter().map(|member| Change::put(member)).collect();
+    store.commit(&put_all).unwrap();
+    let used = members.iter().chain(&gone);
+    assert!(!store.is_overgrown(used).unwrap(), "all of it is in use");
+    let remove = |member: &Arc<Member>| Change::remove(&member.pattern, member.instance.id);
+    let remove_all: Vec<_> = gone.iter().map(remove).collect();
+    store.commit(&remove_all).unwrap();
+    assert!(store.is_overgrown(members.iter()).unwrap());
+    let before = folder::size(&path).unwrap();
+    store.renew(members.iter(), Before::Removed).unwrap();
+    assert!(folder::size(&path).unwrap() < before);
+    put(&mut store, &["c:3"]);
+    drop(store);
+    assert_eq!(patterns(&path), set(&["a:1", "b:2", "c:3"]));
+    assert_eq!(names(&folder), set(&["registry"]));
+}
+
+#[test]
+fn a_store_that_failed_is_kept_beside_the_new_one() {
+    let (folder, path) = place();
+    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    put(&mut store, &["a:1"]);
+    store.close();
+    assert!(matches!(store.commit(&[]), Err(StoreError::Closed { .. })));
+    store
+        .renew([member("b:2", 1)].iter(), Before::SetAside)
+        .unwrap();
+    drop(store);
+    assert_eq!(patterns(&path), set(&["b:2"]));
+    assert_eq!(names(&folder).len(), 2);
+}
+
+#[test]
+fn a_kill_between_any_two_steps_of_a_renewal_loses_nothing() {
+    // What the disk holds after each step: in place, the one before, in the making.
+    for (is_in_place, is_old, is_new) in [
+        (true, false, false),
+        (true, false, true),
+        (false, true, true),
+        (true, true, false),
+    ] {
+        let (folder, path) = place();
+        let make = |name: &str, pattern: &str| {
+            let path = folder.path().join(name);
+            let (mut store, _) = Store::open(&path, NEVER).unwrap();
+            put(&mut store, &[pattern]);
+        };
+        for (is_there, name) in [
+            (is_in_place, "registry"),
+            (is_old, "registry.old"),
+            (is_new, "registry.new"),
+        ] {
+            if is_there {
+                make(name, "a:1");
+            }
+        }
+        assert_eq!(
+            patterns(&path),
+            set(&["a:1"]),
+            "{is_in_place} {is_old} {is_new}"
+        );
+        assert_eq!(names(&folder), set(&["registry"]));
+    }
+}
