@@ -7,12 +7,14 @@
 mod http;
 mod node;
 mod process;
+mod registrar;
 mod service;
 mod wait;
 
 pub use http::{Http, Response};
 pub use node::{Node, NodeBuilder, example, nanod};
 pub use process::Process;
+pub use registrar::{Registered, Registrar};
 pub use service::{ServiceBuilder, ServiceProcess};
 pub use wait::{PATIENCE, until};
 

@@ -74,6 +74,8 @@ pub struct NodeBuilder {
     http: String,
     quic: String,
     arguments: Vec<String>,
+    /// Bytes of the file system that the state is on, if it has one of its own.
+    disk: Option<u64>,
 }
 
 /// A running node.
@@ -102,6 +104,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Gives it a file system of so many bytes for its state, which no other process sees.
+    #[must_use]
+    pub fn disk(mut self, bytes: u64) -> Self {
+        self.disk = Some(bytes);
+        self
+    }
+
     /// Starts it, and waits until it serves.
     ///
     /// # Panics
@@ -112,7 +121,7 @@ impl NodeBuilder {
         if let Err(error) = fs::remove_file(&ready_file) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         }
-        let mut command = nanod();
+        let mut command = self.command();
         command
             .args(["--http", &self.http, "--quic", &self.quic])
             .arg("--state")
@@ -136,6 +145,23 @@ impl NodeBuilder {
         }
     }
 
+    /// The binary, or a shell that mounts the node's own file system and becomes it.
+    fn command(&self) -> Command {
+        let nanod = nanod();
+        let Some(bytes) = self.disk else {
+            return nanod;
+        };
+        fs::create_dir_all(self.state_folder()).expect("a folder can be made to mount on");
+        let mount = r#"mount -t tmpfs -o "size=$0" none "$1" && shift && exec "$@""#;
+        let mut command = clean(Path::new("unshare"));
+        command
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
+            .arg(bytes.to_string())
+            .arg(self.state_folder())
+            .arg(nanod.as_std().get_program());
+        command
+    }
+
     fn state_folder(&self) -> PathBuf {
         self.state.path().join("state")
     }
@@ -154,6 +180,7 @@ impl Node {
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
             arguments: Vec::new(),
+            disk: None,
         }
     }
 
@@ -165,7 +192,15 @@ impl Node {
     /// Its state folder.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.builder.state_folder()
+        let folder = self.builder.state_folder();
+        match self.builder.disk {
+            // Mounted where only the node sees it; proc(5) shows it to others.
+            Some(_) => {
+                let root = PathBuf::from(format!("/proc/{}/root", self.process.pid()));
+                root.join(folder.strip_prefix("/").unwrap_or(&folder))
+            }
+            None => folder,
+        }
     }
 
     /// How a client or service of the test connects to it.
