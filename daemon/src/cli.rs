@@ -26,10 +26,10 @@ pub enum Other {
     Call(Call),
     /// Start a node with three math services, call each, and stay until Ctrl-C
     Demo(Demo),
-    /// Make an authority and certificates by hand
+    /// Make an authority and certificates by hand, for nodes and services on several machines
     #[command(subcommand)]
     Tls(Tls),
-    /// Measure calls through a node
+    /// Measure calls through a running node
     #[command(subcommand)]
     Bench(Bench),
 }
@@ -48,7 +48,7 @@ pub struct NodeArguments {
     /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
     #[arg(long, env = "NANO_TLS", value_name = "DIR")]
     pub tls: Option<PathBuf>,
-    /// State folder of the node on this machine
+    /// State folder of the node on this machine, if --tls is not given [default: as the node's own]
     #[arg(long, env = "NANO_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
 }
@@ -59,7 +59,7 @@ pub struct NodeArguments {
 pub struct Call {
     /// What to ask for, e.g. role:math,cmd:sum
     pub subject: String,
-    /// The message, JSON
+    /// The message, as JSON
     #[arg(default_value = "{}")]
     pub json: String,
     /// Where the node is
@@ -71,17 +71,21 @@ pub struct Call {
 }
 
 const CALL_HELP: &str = "\
-Exit codes: 0 answered; 2 the command line is wrong; 3 no session with the node;
-4 the call failed before its handler ran (not_sent, refused); 5 its handler may have run
-(maybe_executed); 6 its handler ran and failed (executed)";
+Exit codes:
+  0  answered
+  2  the command line is wrong
+  3  no session with the node
+  4  the call failed before its handler ran (not_sent, refused)
+  5  the call failed, and its handler may have run (maybe_executed)
+  6  its handler ran and failed (executed)";
 
 /// `nanod demo`
 #[derive(Args)]
 pub struct Demo {
-    /// Where HTTP listens (TCP)
+    /// Address that HTTP listens on (TCP); port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     pub http: String,
-    /// Where QUIC listens (UDP)
+    /// Address that QUIC listens on (UDP); port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     pub quic: String,
 }
@@ -89,9 +93,9 @@ pub struct Demo {
 /// `nanod bench`
 #[derive(Subcommand)]
 pub enum Bench {
-    /// Serve a pattern with an echo
+    /// Serve a pattern by sending each body back, until Ctrl-C
     Serve(BenchServe),
-    /// Keep calls in flight, and report rate and latency
+    /// Call for some seconds, then report rate and latency
     Call(BenchCall),
 }
 
@@ -112,19 +116,19 @@ pub struct BenchCall {
     /// The subject to call
     #[arg(long, default_value = "bench:echo", value_name = "SUBJECT")]
     pub pattern: String,
-    /// Calls in flight
+    /// Calls to keep in flight
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub in_flight: usize,
     /// Bytes of each body
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub size: usize,
-    /// How long to call
+    /// How long to call, in seconds
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub seconds: u64,
-    /// Print one JSON object
+    /// Print the report as one JSON object; latencies are in microseconds
     #[arg(long)]
     pub json: bool,
-    /// Call through the node, which is the default
+    /// Call through the node, which this version does in any case
     #[arg(long)]
     pub switched: bool,
     /// Where the node is
@@ -140,7 +144,7 @@ pub enum Tls {
         /// The folder to make it in
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// The trust domain of its identities
+        /// The trust domain that its identities begin with: spiffe://NAME/...
         #[arg(long, default_value = nano_tls::TRUST_DOMAIN, value_name = "NAME")]
         trust_domain: String,
     },
@@ -148,10 +152,10 @@ pub enum Tls {
     Issue {
         /// Whose it is: node/NAME, service/NAME or client/NAME
         name: String,
-        /// The authority's folder
+        /// The authority's folder, with ca.pem and ca-key.pem
         #[arg(long, value_name = "DIR")]
         ca: PathBuf,
-        /// The folder to put it in
+        /// The folder to put the three files in
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// How long it is valid, in days
@@ -178,8 +182,16 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("A routing daemon for small services. Without a command it runs the daemon.")
         .after_help(
-            "Each flag has an environment variable (--http is NANO_HTTP) and a key in the file \
-             (http = \"...\"). A flag wins over a variable, a variable over the file.",
+            "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
+             file that --config names (ready_file). A flag wins over a variable, a variable over the \
+             file.\n\n\
+             SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
+             services. A second one stops it at once.\n\n\
+             Exit codes:\n  \
+             0    stopped as told\n  \
+             1    did not start, or a part of it failed\n  \
+             2    the command line, a variable or the file is wrong\n  \
+             130  stopped at once",
         )
         .args_conflicts_with_subcommands(true)
         .arg(flag(CONFIG, "TOML file to read settings from", "none"))

@@ -61,6 +61,12 @@ pub struct Config {
     pub max_connections: usize,
     /// The most calls in flight on one connection.
     pub max_in_flight: u32,
+    /// The most calls in flight in all.
+    pub max_calls: u32,
+    /// The most registered patterns, counted once an instance.
+    pub max_patterns: u32,
+    /// Percent of the connections, calls and patterns that one identity may hold.
+    pub identity_share: u32,
 }
 
 /// How log lines look.
@@ -129,6 +135,9 @@ impl Config {
             max_body: 16 << 20,
             max_connections: 20_000,
             max_in_flight: 65_536,
+            max_calls: 1_000_000,
+            max_patterns: 2_000_000,
+            identity_share: 100,
         }
     }
 }

@@ -10,6 +10,7 @@ mod command;
 pub mod config;
 pub mod listen;
 pub mod node;
+pub mod quota;
 pub mod registry;
 pub mod session;
 pub mod sessions;

@@ -16,9 +16,10 @@ use crate::{
     config::Config,
     listen::{
         self, BindError, Listeners,
-        http::{self, HttpContext},
+        http::{self, HttpContext, Intake},
         quic,
     },
+    quota::{self, Quotas},
     registry::{Registry, RegistryThread, StoreError},
     session::SessionContext,
     sessions::Sessions,
@@ -89,9 +90,10 @@ impl Node {
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
+        let quotas = Quotas::new(limits(&config));
         let (registry, registry_thread) =
-            Registry::start(&state.registry(), config.grace, failed.clone())?;
-        let switch = Switch::new(Arc::clone(registry.table()));
+            Registry::start(&state.registry(), config.grace, &quotas, failed.clone())?;
+        let switch = Switch::new(Arc::clone(registry.table()), quotas.of(HTTP_LOCAL));
         let mut node = Self {
             quic: listeners.quic,
             http: listeners.http,
@@ -101,7 +103,7 @@ impl Node {
                     max_in_flight: config.max_in_flight,
                     max_body: config.max_body as u64,
                 },
-                switch: switch.clone(),
+                quotas,
                 registry,
                 sessions: Sessions::new(config.max_connections),
                 tasks: TaskTracker::new(),
@@ -109,7 +111,7 @@ impl Node {
             http_context: Arc::new(HttpContext {
                 switch,
                 deadline: config.deadline,
-                max_body: config.max_body,
+                intake: Intake::new(config.max_body),
                 connections: Arc::new(Semaphore::new(config.max_connections)),
                 tasks: TaskTracker::new(),
             }),
@@ -254,6 +256,18 @@ impl Node {
             path: path.clone(),
             error,
         })
+    }
+}
+
+/// The identity of callers over HTTP.
+const HTTP_LOCAL: &str = "client/http-local";
+
+fn limits(config: &Config) -> quota::Limits {
+    quota::Limits {
+        sessions: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
+        patterns: config.max_patterns,
+        calls: config.max_calls,
+        share: config.identity_share,
     }
 }
 

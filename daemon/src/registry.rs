@@ -28,7 +28,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::table::{Instance, Member, Published, Table};
+use crate::{
+    quota::{Quotas, Resource},
+    table::{Instance, Member, Published, Table},
+};
 
 use folder::Before;
 pub use store::StoreError;
@@ -102,6 +105,7 @@ impl Registry {
     pub fn start(
         folder: &Path,
         grace: Duration,
+        quotas: &Arc<Quotas>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
         let (store, stored) = Store::open(folder, LIMITS)?;
@@ -115,7 +119,7 @@ impl Registry {
             grace,
             next_renewal: None,
         };
-        actor.restore(stored);
+        actor.restore(stored, quotas);
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
@@ -195,19 +199,23 @@ impl Actor {
     }
 
     /// Publishes what the store holds: nobody has a session yet.
-    fn restore(&mut self, stored: Vec<store::Stored>) {
+    fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
         let mut instances: HashMap<InstanceId, Arc<Instance>> = HashMap::new();
         for route in stored {
             let instance = instances.entry(route.instance).or_insert_with(|| {
                 Arc::new(Instance::restored(route.instance, route.identity.clone()))
             });
-            let member = Member {
-                instance: Arc::clone(instance),
-                pattern: route.pattern,
-                policy: route.policy,
-                incarnation: route.incarnation,
-            };
-            self.insert(Arc::new(member));
+            match quotas.of(&route.identity).take(Resource::Patterns) {
+                Ok(permit) => self.insert(Arc::new(Member {
+                    instance: Arc::clone(instance),
+                    pattern: route.pattern,
+                    policy: route.policy,
+                    incarnation: route.incarnation,
+                    permit,
+                })),
+                Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
+                    "a stored route is left out"),
+            }
         }
         for instance in instances.values() {
             self.begin_grace(instance.session);

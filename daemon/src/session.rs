@@ -14,10 +14,14 @@ use nano_wire::{
 };
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    quota::{Permit, Quotas, Resource, Usage},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
     switch::{NodeLink, Switch},
@@ -37,8 +41,8 @@ pub struct SessionContext {
     pub node: InstanceId,
     /// What the node takes from each peer.
     pub limits: Limits,
-    /// Where calls go.
-    pub switch: Switch,
+    /// What identities may hold.
+    pub quotas: Arc<Quotas>,
     /// Where registrations go.
     pub registry: Registry,
     /// Who else is connected.
@@ -47,8 +51,13 @@ pub struct SessionContext {
     pub tasks: TaskTracker,
 }
 
-/// Serves a connection to its end.
-pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
+/// Serves a connection to its end. `newcomer` is its place among those that have not
+/// greeted yet.
+pub async fn serve(
+    connection: Connection,
+    context: Arc<SessionContext>,
+    newcomer: OwnedSemaphorePermit,
+) {
     let peer = connection.remote_address();
     let session = match timeout(GREETING, greet(&connection, &context)).await {
         Ok(Ok(session)) => session,
@@ -58,7 +67,8 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
         }
         Err(_) => return Close::Refused.close(&connection, "no hello in time"),
     };
-    tracing::debug!(%peer, identity = session.identity, agent = session.agent, "session");
+    drop(newcomer);
+    tracing::debug!(%peer, identity = session.usage.identity(), agent = session.agent, "session");
     let link = Arc::clone(&session.link);
     let instance = session.run(&context).await;
     if let Some(instance) = instance {
@@ -88,7 +98,8 @@ struct Session {
     sender: ControlSender,
     receiver: ControlReceiver,
     id: InstanceId,
-    identity: String,
+    usage: Arc<Usage>,
+    _permit: Permit,
     agent: String,
     /// As it stands in the table, once it has registered something.
     instance: Option<Arc<Instance>>,
@@ -102,16 +113,14 @@ struct Session {
 
 /// Learns who the peer is and tells it who we are.
 async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
-    let identity = identity(connection)?;
+    let usage = context.quotas.of(&identity(connection)?);
+    let permit = usage.take(Resource::Sessions).map_err(text)?;
     let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
     let hello = match receiver.recv().await.map_err(text)? {
         (_, Control::Hello(hello)) => hello,
         _ => return Err("its first message is no hello".to_owned()),
     };
     let version = common_version(&hello)?;
-    if !context.sessions.has_room() {
-        return Err("the node takes no more sessions".to_owned());
-    }
     let welcome = Welcome {
         version,
         instance: context.node,
@@ -129,14 +138,16 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         as_callee: Hop::Node,
         tasks: context.tasks.clone(),
     };
-    let link = Link::start(connection.clone(), config, context.switch.clone());
+    let switch = Switch::new(Arc::clone(context.registry.table()), Arc::clone(&usage));
+    let link = Link::start(connection.clone(), config, switch);
     Ok(Session {
         place: context.sessions.enter(Arc::clone(&link)),
         link,
         sender,
         receiver,
         id: hello.instance,
-        identity,
+        usage,
+        _permit: permit,
         agent: hello.agent,
         instance: None,
         requests: FuturesUnordered::new(),
@@ -150,10 +161,10 @@ impl Session {
     async fn run(mut self, context: &SessionContext) -> Option<Arc<Instance>> {
         if let Err(error) = self.attend(context).await {
             if error.is_violation() {
-                tracing::warn!(identity = self.identity, %error, "closing a session");
+                tracing::warn!(identity = self.usage.identity(), %error, "closing a session");
                 self.link.close(Close::Violation, &error.to_string());
             } else {
-                tracing::debug!(identity = self.identity, %error, "session ended");
+                tracing::debug!(identity = self.usage.identity(), %error, "session ended");
             }
         }
         self.instance
@@ -239,7 +250,7 @@ impl Session {
             (Asked::Change(id), Err(failure)) => self.refuse(id, failure).await,
             (Asked::Leave(id), result) => {
                 if let Err(error) = result {
-                    tracing::warn!(identity = self.identity, %error, "leaving was not recorded");
+                    tracing::warn!(identity = self.usage.identity(), %error, "leaving was not recorded");
                 }
                 self.end_calls(id);
                 Ok(())
@@ -281,16 +292,19 @@ impl Session {
             let message = "the instance is leaving, or the node is";
             return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
         }
+        let permit = self.usage.take(Resource::Patterns)?;
         let instance = self.instance.get_or_insert_with(|| {
             self.place.is_instance();
             let link = Arc::clone(&self.link);
-            Arc::new(Instance::connected(self.id, self.identity.clone(), link))
+            let identity = self.usage.identity().to_owned();
+            Arc::new(Instance::connected(self.id, identity, link))
         });
         Ok(Member {
             instance: Arc::clone(instance),
             pattern,
             policy: register.policy,
             incarnation: register.incarnation,
+            permit,
         })
     }
 }

@@ -16,6 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     listen::HttpAnswer,
+    quota::{Permit, Resource, Usage},
     table::{Member, Published},
 };
 
@@ -29,12 +30,14 @@ const FULL_RETRY: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Switch {
     table: Published,
+    caller: Arc<Usage>,
 }
 
 /// A call on its way to an instance, as the outgoing link's slot holds it.
 pub struct Forwarded {
     reply_to: ReplyTo,
     member: Arc<Member>,
+    permit: Permit,
 }
 
 /// Where an answer goes.
@@ -52,9 +55,9 @@ pub struct Job {
 }
 
 impl Switch {
-    /// With a view of the table.
-    pub fn new(table: Published) -> Self {
-        Self { table }
+    /// With a view of the table, for the calls of one identity.
+    pub fn new(table: Published, caller: Arc<Usage>) -> Self {
+        Self { table, caller }
     }
 
     /// The way of a call. It is answered in any case, now or later; what is returned can
@@ -88,12 +91,18 @@ impl Switch {
         let Some((pattern, members)) = table.longest_match(&subject) else {
             return reply_to.fail(&no_route(&subject));
         };
-        // 4. One of its instances, or another if that one does not take it.
+        // 4. A place among the calls of its caller.
+        let permit = match self.caller.take(Resource::Calls) {
+            Ok(permit) => permit,
+            Err(failure) => return reply_to.fail(&failure),
+        };
+        // 5. One of its instances, or another if that one does not take it.
         let attempt = Attempt {
             header,
             body,
             now,
             reply_to,
+            permit,
         };
         attempt.give_to_one(pattern, members.as_slice())
     }
@@ -105,6 +114,7 @@ struct Attempt<'h, 'b> {
     body: OutBody<'b>,
     now: Instant,
     reply_to: ReplyTo,
+    permit: Permit,
 }
 
 impl Attempt<'_, '_> {
@@ -150,6 +160,7 @@ impl Attempt<'_, '_> {
         let forwarded = Forwarded {
             reply_to: self.reply_to,
             member: Arc::clone(member),
+            permit: self.permit,
         };
         let placed = link.call(self.header.clone(), self.body, self.now, forwarded);
         placed
@@ -163,11 +174,13 @@ impl Attempt<'_, '_> {
                     waiter,
                     body,
                 } = *refused;
+                let (reply_to, permit) = waiter.ended();
                 let attempt = Attempt {
                     header: self.header,
                     body,
                     now: self.now,
-                    reply_to: waiter.ended(),
+                    reply_to,
+                    permit,
                 };
                 (Box::new(attempt), refusal(reason, member))
             })
@@ -191,7 +204,8 @@ impl Handler for Switch {
             Answer::Failed(failure) => Answer::Failed(forwarded.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
-        forwarded.ended().answer(answer);
+        let (reply_to, _permit) = forwarded.ended();
+        reply_to.answer(answer);
     }
 
     fn on_cancel(&self, job: Job) {
@@ -201,9 +215,9 @@ impl Handler for Switch {
 
 impl Forwarded {
     /// The call is no longer in flight at its instance.
-    fn ended(self) -> ReplyTo {
+    fn ended(self) -> (ReplyTo, Permit) {
         self.member.instance.in_flight().end();
-        self.reply_to
+        (self.reply_to, self.permit)
     }
 
     /// Says which instance and pattern were concerned.

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
 use nano_wire::{InstanceId, message::Policy};
 
-use crate::switch::NodeLink;
+use crate::{quota::Permit, switch::NodeLink};
 
 /// One snapshot: the members of each pattern.
 pub type Table = Tree<Instances<Arc<Member>>>;
@@ -46,6 +46,8 @@ pub struct Member {
     pub policy: Policy,
     /// Counts registrations within the instance's process.
     pub incarnation: u64,
+    /// Its place among the patterns of its identity.
+    pub permit: Permit,
 }
 
 impl Instance {

@@ -25,16 +25,33 @@ fn documents() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What stands between backticks, or in a link, and looks like a path of the repository.
-fn paths(text: &str) -> Vec<String> {
+/// The paths of the repository that a document names: what looks like one between
+/// backticks, from the root or the document's folder, and what it links to, from its folder.
+fn paths(text: &str, folder: &Path) -> Vec<PathBuf> {
     let prose = text.split("```").step_by(2).collect::<String>();
-    let quoted = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+    let quoted = prose.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|word| is_path(word)).map(|word| {
+        let from_root = root().join(word);
+        if word.contains("..") || !from_root.exists() {
+            folder.join(word)
+        } else {
+            from_root
+        }
+    });
     let links = prose
         .split("](")
         .skip(1)
         .filter_map(|rest| rest.split_once(')'));
-    let links = links.map(|(link, _)| link.to_owned());
+    let links = links
+        .map(|(link, _)| link.split_once('#').map_or(link, |(path, _)| path))
+        .filter(|path| !path.is_empty() && !path.contains("://"))
+        .map(|path| folder.join(path));
+    quoted.chain(links).collect()
+}
+
+fn is_path(word: &str) -> bool {
     let first = [
+        "..",
         "client",
         "daemon",
         "deploy",
@@ -45,16 +62,28 @@ fn paths(text: &str) -> Vec<String> {
         "wire",
         ".ci",
     ];
-    let is_path = |word: &String| {
-        let begins = first
-            .iter()
-            .any(|folder| word.starts_with(&format!("{folder}/")));
-        let word_like = word
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-        word_like && (begins || (word.ends_with(".md") && !word.contains("..")))
-    };
-    quoted.chain(links).filter(is_path).collect()
+    let begins = first
+        .iter()
+        .any(|folder| word.starts_with(&format!("{folder}/")));
+    let word_like = word
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    word_like && (begins || word.ends_with(".md"))
+}
+
+#[test]
+fn paths_are_found_where_a_document_names_them() {
+    let text = "`wire/src` and `../wire/src/frame.rs`, [frames](../wire/src/frame.rs#L1), \
+        [here](#here), [there](https://example.com/a.md), `role:math,cmd:sum`\n\
+        ```sh\n[no](link.md)\n```\n[absent](absent.md)";
+    let docs = root().join("docs");
+    let expected = [
+        root().join("wire/src"),
+        docs.join("../wire/src/frame.rs"),
+        docs.join("../wire/src/frame.rs"),
+        docs.join("absent.md"),
+    ];
+    assert_eq!(paths(text, &docs), expected);
 }
 
 #[test]
@@ -62,9 +91,13 @@ fn every_path_that_a_document_names_exists() {
     let mut named = 0;
     for document in documents() {
         let folder = document.parent().unwrap();
-        for path in paths(&fs::read_to_string(&document).unwrap()) {
-            let exists = root().join(&path).exists() || folder.join(&path).exists();
-            assert!(exists, "{} names {path}", document.display());
+        for path in paths(&fs::read_to_string(&document).unwrap(), folder) {
+            assert!(
+                path.exists(),
+                "{} names {}",
+                document.display(),
+                path.display()
+            );
             named += 1;
         }
     }

@@ -10,7 +10,7 @@ use crate::lane::MAX_LANES;
 pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Bodies on streams of their own that one side may send at a time.
-pub const MAX_BODY_STREAMS: u32 = 64;
+pub const MAX_BODY_STREAMS: u32 = 128;
 
 /// Unread bytes that a whole connection may hold: bodies never fill more than half.
 pub const CONNECTION_WINDOW: u32 = 2 * MAX_BODY_STREAMS * STREAM_WINDOW;

@@ -102,6 +102,24 @@ pub static SETTINGS: &[Setting] = &[
         default: "65536",
         kind: Kind::Integer(1..=1_048_576, |config, n| config.max_in_flight = n),
     },
+    Setting {
+        key: "max_calls",
+        help: "Most calls in flight in all",
+        default: "1000000",
+        kind: Kind::Integer(1..=100_000_000, |config, n| config.max_calls = n),
+    },
+    Setting {
+        key: "max_patterns",
+        help: "Most registered patterns, counted once an instance",
+        default: "2000000",
+        kind: Kind::Integer(1..=100_000_000, |config, n| config.max_patterns = n),
+    },
+    Setting {
+        key: "identity_share",
+        help: "Percent of connections, calls and patterns that one identity may hold",
+        default: "100",
+        kind: Kind::Integer(1..=100, |config, n| config.identity_share = n),
+    },
 ];
 
 /// One setting: what it is called, what it means, what it accepts.

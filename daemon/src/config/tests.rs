@@ -96,6 +96,9 @@ fn defaults() {
         max_body: 16_777_216,
         max_connections: 20_000,
         max_in_flight: 65_536,
+        max_calls: 1_000_000,
+        max_patterns: 2_000_000,
+        identity_share: 100,
     };
     assert_eq!(Machine::new().config(), expected);
 }
@@ -138,6 +141,9 @@ fn every_setting_is_heard_in_every_layer() {
         max_body: 2048,
         max_connections: 4,
         max_in_flight: 5,
+        max_calls: 6,
+        max_patterns: 8,
+        identity_share: 9,
     };
     let texts = [
         "[::1]:1",
@@ -154,6 +160,9 @@ fn every_setting_is_heard_in_every_layer() {
         "2KiB",
         "4",
         "5",
+        "6",
+        "8",
+        "9",
     ];
     assert_eq!(SETTINGS.len(), texts.len());
     let (mut by_flag, mut by_env) = (Machine::new(), Machine::new());
@@ -262,7 +271,7 @@ fn suggestions() {
         ("state_dir", "state"),
         ("readyfile", "ready_file"),
         ("drain", "drain_ms"),
-        ("max_conns", "max_connections"),
+        ("max_connection", "max_connections"),
     ] {
         let problems = Machine::new().file(&format!("{key} = 1")).problems();
         assert!(
@@ -286,7 +295,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 14] = [
+    let bounds: [(&str, [&[&str]; 2]); 17] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -320,6 +329,9 @@ fn every_setting_has_its_bounds() {
         ),
         ("max_connections", [&["1", "1000000"], &["0", "1000001"]]),
         ("max_in_flight", [&["1", "1048576"], &["0", "1048577"]]),
+        ("max_calls", [&["1", "100000000"], &["0", "100000001"]]),
+        ("max_patterns", [&["1", "100000000"], &["0", "100000001"]]),
+        ("identity_share", [&["1", "100"], &["0", "101"]]),
     ];
     assert!(
         SETTINGS

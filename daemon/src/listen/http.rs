@@ -4,6 +4,7 @@
 //! unchanged, and the service's answer comes back as the response.
 
 mod guard;
+mod intake;
 mod message;
 mod response;
 
@@ -19,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue, server::conn::http1,
     service::service_fn,
@@ -33,14 +34,17 @@ use nano_wire::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::switch::{Job, ReplyTo, Switch};
 
 use guard::Guard;
-use message::Message;
+pub use intake::Intake;
+
+pub use message::Message;
 
 /// Longest wait for the headers of a connection's first request.
 const FIRST_HEADERS: Duration = Duration::from_secs(5);
@@ -48,8 +52,8 @@ const FIRST_HEADERS: Duration = Duration::from_secs(5);
 /// Longest wait for the headers of any further request, the pause before it included.
 const HEADERS: Duration = Duration::from_secs(30);
 
-/// Longest wait for a request's body.
-const BODY: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for so long is disconnected.
+const STALL: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's headers.
 const HEADERS_LIMIT: usize = 16 * 1024;
@@ -66,8 +70,8 @@ pub struct HttpContext {
     pub switch: Switch,
     /// Deadline of calls that name none.
     pub deadline: Duration,
-    /// Largest body in bytes.
-    pub max_body: usize,
+    /// Where bodies come in.
+    pub intake: Intake,
     /// Room for connections.
     pub connections: Arc<Semaphore>,
     /// Open connections.
@@ -160,6 +164,8 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "an HTTP connection ended early");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALL));
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
@@ -170,7 +176,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_LIMIT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let mut first_headers = pin!(sleep(FIRST_HEADERS));
     let (mut is_stopping, mut is_timed) = (false, true);
@@ -217,32 +223,16 @@ async fn answer(
                 "registering over HTTP is not available in this version; use the client library",
             ));
         }
-        let bytes = read(body, context.max_body).await?;
-        let message = Message::parse(&bytes).map_err(bad_request)?;
+        let held = context.intake.read(body).await?;
+        let message = Message::parse(&held.bytes).map_err(bad_request)?;
         wants_body &= !message.service_request;
         let subject = subject.insert(message.pattern);
-        call(subject, bytes, &parts.headers, context).await
+        call(subject, held.bytes.clone(), &parts.headers, context).await
     }
     .await;
     match outcome {
         Ok((encoding, bytes)) => response::succeeded(encoding, bytes),
         Err(failure) => response::failed(&failure, subject.as_deref(), wants_body),
-    }
-}
-
-/// Reads a request's body, within limits of size and time.
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, Failure> {
-    let collected = timeout(BODY, Limited::new(body, limit).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(failure(
-            Code::TooLarge,
-            format!("the body is over the limit of {limit} bytes"),
-        )),
-        Ok(Err(error)) => Err(bad_request(format!("the body cannot be read: {error}"))),
-        Err(_) => Err(bad_request(format!(
-            "the body did not come within {BODY:?}"
-        ))),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Handshakes in progress on one thread; further ones wait in quinn's queue.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 128;
 
 /// Handshakes in progress beyond which a client first has to prove its address.
 const UNPROVEN_HANDSHAKES: usize = HANDSHAKES / 2;
@@ -108,6 +108,5 @@ async fn handshake(incoming: Incoming, context: Arc<SessionContext>, permit: Own
         Ok(Err(error)) => return tracing::info!(%peer, %error, "the handshake failed"),
         Err(_) => return tracing::info!(%peer, "the handshake took too long"),
     };
-    drop(permit);
-    session::serve(connection, context).await;
+    session::serve(connection, context, permit).await;
 }

@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, fs};
 use tempfile::TempDir;
 
 use super::*;
-use crate::table::Instance;
+use crate::{
+    quota::{self, Permit, Quotas, Resource},
+    table::Instance,
+};
 
 const NEVER: Limits = Limits {
     small: u64::MAX,
@@ -21,7 +24,19 @@ fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
         pattern: Pattern::parse(pattern).unwrap(),
         policy: Policy::default(),
         incarnation,
+        permit: permit(),
     })
+}
+
+fn permit() -> Permit {
+    let limits = quota::Limits {
+        sessions: 1,
+        patterns: u32::MAX,
+        calls: 1,
+        share: 100,
+    };
+    let usage = Quotas::new(limits).of("spiffe://nano.local/service/s");
+    usage.take(Resource::Patterns).unwrap()
 }
 
 /// A folder that the store is in.
