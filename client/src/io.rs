@@ -12,7 +12,10 @@ use std::{
 
 use nano_wire::{socket, transport};
 use parking_lot::Mutex;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime, crypto::rustls::QuicClientConfig};
+use quinn::{
+    ConnectError, Connecting, Endpoint, EndpointConfig, TokioRuntime,
+    crypto::rustls::QuicClientConfig,
+};
 use tokio::{runtime, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
@@ -75,9 +78,26 @@ impl Io {
         self.tasks.spawn_on(task, &self.runtime)
     }
 
-    /// The socket to reach `target` by. To be called on the I/O thread.
-    pub(crate) fn endpoint(&self, target: SocketAddr) -> io::Result<Endpoint> {
+    /// Begins to connect. To be called on the I/O thread.
+    pub(crate) fn connect(
+        &self,
+        config: quinn::ClientConfig,
+        target: SocketAddr,
+    ) -> io::Result<Connecting> {
         let local = local_address(target.ip());
+        let endpoint = self.endpoint(local)?;
+        let connecting = endpoint.connect_with(config, target, SERVER_NAME);
+        connecting.map_err(|error| {
+            // An endpoint whose socket has failed is of no more use.
+            if error == ConnectError::EndpointStopping {
+                self.endpoints.lock().remove(&local);
+            }
+            io::Error::other(error)
+        })
+    }
+
+    /// The socket on a local address.
+    fn endpoint(&self, local: IpAddr) -> io::Result<Endpoint> {
         let mut endpoints = self.endpoints.lock();
         if let Some(endpoint) = endpoints.get(&local) {
             return Ok(endpoint.clone());
@@ -96,6 +116,10 @@ impl Io {
         Ok(endpoint)
     }
 }
+
+/// Sent in the handshake, where some name has to stand; identities are URIs, which are
+/// checked instead.
+const SERVER_NAME: &str = "nanod";
 
 /// QUIC settings for a connection that this process makes.
 pub(crate) fn client_config(

@@ -45,4 +45,4 @@ pub use error::{CallError, ConnectError};
 pub use handler::{Context, HandlerError};
 pub use nano_wire::{Certainty, Code, Encoding, Hop, InstanceId, message::Policy};
 pub use options::{Options, OptionsError, default_state};
-pub use service::{Service, ServiceBuilder, Stopped};
+pub use service::{Service, ServiceBuilder};

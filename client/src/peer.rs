@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use nano_routing::{Tree, canonical};
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, InstanceId, ReplyHeader,
-    lane::{Answer, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
+    lane::{Answer, BodyError, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
 };
 use tokio::{runtime, sync::oneshot, task::AbortHandle, time::timeout_at};
 
@@ -158,11 +158,7 @@ impl Run {
             match (body.collect().await, &session.handlers) {
                 (Ok(bytes), Some(handlers)) => self.start(bytes, handlers),
                 (Ok(_), None) => {}
-                (Err(error), _) => {
-                    let message = format!("the call's body did not arrive: {error}");
-                    let failure = failed(Code::BadRequest, Certainty::Refused, message);
-                    self.answer_to.answer(Err(failure));
-                }
+                (Err(error), _) => self.answer_to.answer(Err(no_body(&error))),
             }
         });
         link.attach(id, task.abort_handle());
@@ -223,18 +219,33 @@ impl Drop for AnswerTo {
 }
 
 /// Collects a streamed answer, until the call's deadline.
-async fn collect_answer(waiter: Waiter, encoding: Encoding, body: IncomingBody) {
+async fn collect_answer(mut waiter: Waiter, encoding: Encoding, body: IncomingBody) {
     let failed = |code, error: String| {
         let message = format!("the handler answered, but its answer did not arrive: {error}");
         Failure::new(code, Certainty::MaybeExecuted, Hop::Caller, message)
     };
-    let result = match timeout_at(waiter.deadline, body.collect()).await {
+    let collected = tokio::select! {
+        collected = timeout_at(waiter.deadline, body.collect()) => collected,
+        () = waiter.sender.closed() => return,
+    };
+    let result = match collected {
         Ok(Ok(bytes)) => Ok(Body { encoding, bytes }),
         Ok(Err(error)) => Err(failed(Code::ConnectionLost, error.to_string())),
         Err(_) => Err(failed(Code::Deadline, "the deadline passed".to_owned())),
     };
     // A caller that is gone needs no answer.
     let _ = waiter.sender.send(result);
+}
+
+/// No handler ran, since the call's body did not arrive.
+fn no_body(error: &BodyError) -> Failure {
+    let code = match error {
+        BodyError::Stalled => Code::Deadline,
+        BodyError::Length(_) => Code::BadRequest,
+        BodyError::BrokenOff(_) | BodyError::Unwanted => Code::ConnectionLost,
+    };
+    let message = format!("the call's body did not arrive: {error}");
+    failed(code, Certainty::Refused, message)
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

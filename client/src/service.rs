@@ -34,17 +34,6 @@ pub struct Service {
     session: Arc<Session>,
 }
 
-/// Why a service ended that was not told to.
-#[derive(Debug, thiserror::Error)]
-pub enum Stopped {
-    /// The node no longer lets it in.
-    #[error(transparent)]
-    Session(#[from] ConnectError),
-    /// The system does not tell of signals.
-    #[error("cannot wait for a signal: {0}")]
-    Signal(#[from] std::io::Error),
-}
-
 impl Service {
     /// A service without patterns yet.
     pub fn builder() -> ServiceBuilder {
@@ -57,16 +46,14 @@ impl Service {
         self.session.instance
     }
 
-    /// Serves until SIGINT or SIGTERM, then [drains](Self::drain).
+    /// Serves until SIGINT or SIGTERM, then [drains](Self::drain). A session that is lost
+    /// comes back by itself.
     ///
     /// # Errors
     ///
-    /// If the service ends before, since the node no longer lets it in.
-    pub async fn run(self) -> Result<(), Stopped> {
-        tokio::select! {
-            signal = interrupted() => signal?,
-            reason = self.session.ended() => return Err(reason.unwrap_or(ConnectError::Stopped).into()),
-        }
+    /// If the system does not tell of signals.
+    pub async fn run(self) -> std::io::Result<()> {
+        interrupted().await?;
         self.drain().await;
         Ok(())
     }

@@ -7,10 +7,7 @@ mod connect;
 mod place;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -22,7 +19,7 @@ use nano_wire::{
     transport::Close,
 };
 use tokio::{
-    sync::{Mutex, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -48,9 +45,8 @@ pub(crate) struct Session {
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
     state: watch::Sender<State>,
-    /// Calls that wait for room, in their order; one at a time tries.
-    turn: Mutex<()>,
-    waiting: AtomicUsize,
+    small: place::Queue,
+    large: place::Queue,
     drain: CancellationToken,
     stop: CancellationToken,
 }
@@ -100,8 +96,8 @@ impl Session {
             incarnation: AtomicU64::new(0),
             link: ArcSwapOption::empty(),
             state: watch::Sender::new(State::Connecting(None)),
-            turn: Mutex::new(()),
-            waiting: AtomicUsize::new(0),
+            small: place::Queue::default(),
+            large: place::Queue::default(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
@@ -162,35 +158,34 @@ impl Session {
     }
 
     async fn run(self: Arc<Self>) {
-        let mut attempts = 0;
+        let mut failures = 0;
         let mut was_connected = false;
         let reason = loop {
+            // A wish to leave waits for the attempt's end: its calls may run already.
             let connected = tokio::select! {
                 () = self.stop.cancelled() => break None,
-                () = self.drain.cancelled() => break None,
-                connected = connect::establish(&self, attempts) => connected,
+                connected = connect::establish(&self, failures) => connected,
             };
             match connected {
-                Ok(established) => {
-                    attempts = 0;
-                    was_connected = true;
-                    match self.serve(established).await {
-                        End::Stopped => break None,
-                        End::Lost => tracing::info!(node = self.options.node, "session lost"),
+                Ok(established) => match self.serve(established).await {
+                    End::Stopped => break None,
+                    End::Lost => {
+                        tracing::info!(node = self.options.node, "session lost");
+                        was_connected = true;
+                        failures = 0;
                     }
-                }
+                },
                 Err(error) if was_connected || error.is_passing() => {
-                    tracing::warn!(%error, attempts, "not connected");
+                    tracing::warn!(%error, failures, "not connected");
                     self.state.send_replace(State::Connecting(Some(error)));
+                    failures += 1;
                 }
                 Err(error) => break Some(error),
             }
-            let pause = pause(attempts);
-            attempts += 1;
             tokio::select! {
                 () = self.stop.cancelled() => break None,
                 () = self.drain.cancelled() => break None,
-                () = sleep(pause) => {}
+                () = sleep(pause(failures)) => {}
             }
         };
         self.link.store(None);
@@ -291,9 +286,9 @@ async fn until(time: Option<Instant>) {
 
 /// Exponential backoff with "equal jitter": half of the pause is random, so that the
 /// sessions of a node that died do not come back at once.
-fn pause(attempts: u32) -> Duration {
+fn pause(failures: u32) -> Duration {
     let whole = FIRST_PAUSE
-        .saturating_mul(1 << attempts.min(16))
+        .saturating_mul(1 << failures.min(16))
         .min(LONGEST_PAUSE);
     whole.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

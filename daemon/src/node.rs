@@ -154,24 +154,22 @@ impl Node {
         self.failed.cancelled().await;
     }
 
-    /// Stops without costing a call that was accepted: accepts no connection, lets HTTP
-    /// requests end, then callers, then instances leave, and cuts off what is left when the
-    /// time is over.
+    /// Stops without costing a call that was accepted: accepts no connection, lets callers
+    /// leave, over HTTP and QUIC, then instances, and cuts off what is left when the time is
+    /// over.
     pub async fn stop(self) {
         tracing::info!("stopping");
         let deadline = Instant::now() + self.config.drain;
         self.accepting.cancel();
         self.http_context.tasks.close();
         let sessions = &self.session.sessions;
-        let left = timeout_at(deadline, async {
-            self.http_context.tasks.wait().await;
-            sessions.drain_callers.cancel();
-            sessions.callers_drained().await;
-            sessions.drain_instances.cancel();
-            sessions.instances_drained().await;
-        })
-        .await;
-        if left.is_err() {
+        sessions.drain_callers.cancel();
+        let callers =
+            async { tokio::join!(self.http_context.tasks.wait(), sessions.callers_drained()) };
+        let callers_left = timeout_at(deadline, callers).await;
+        sessions.drain_instances.cancel();
+        let instances_left = timeout_at(deadline, sessions.instances_drained()).await;
+        if callers_left.is_err() || instances_left.is_err() {
             tracing::warn!(
                 calls = sessions.calls_in_flight(),
                 http_connections = self.http_context.tasks.len(),
@@ -228,6 +226,7 @@ impl Node {
                 http: Arc::clone(&self.http_context),
                 accepting: self.accepting.clone(),
                 serving: self.serving.clone(),
+                failed: self.failed.clone(),
             };
             let failed = self.failed.clone();
             let thread = thread::Builder::new()
@@ -294,6 +293,7 @@ struct DataThread {
     http: Arc<HttpContext>,
     accepting: CancellationToken,
     serving: CancellationToken,
+    failed: CancellationToken,
 }
 
 /// Longest wait for what was cut off to say so, and for peers to take notice of the end.
@@ -301,16 +301,21 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 impl DataThread {
     async fn run(self) {
-        let accept_quic = quic::accept(
-            self.endpoint.clone(),
-            Arc::clone(&self.session),
-            self.accepting.clone(),
-        );
+        let accept_quic = async {
+            let session = Arc::clone(&self.session);
+            quic::accept(self.endpoint.clone(), session, self.accepting.clone()).await;
+            if !self.accepting.is_cancelled() {
+                tracing::error!("a QUIC socket has failed");
+                self.failed.cancel();
+            }
+        };
         let accept_http = http::accept(
             self.listener,
             Arc::clone(&self.http),
             self.accepting.clone(),
         );
+        // Counted, since what it accepts last is to be waited for.
+        let accept_http = self.http.tasks.track_future(accept_http);
         tokio::join!(accept_quic, accept_http);
         // Connections go on; new ones are refused.
         self.endpoint.set_server_config(None);

@@ -227,28 +227,41 @@ impl Actor {
     fn commit(&mut self, commands: impl Iterator<Item = Command>) {
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
-        let mut registered = Vec::new();
+        let mut new = Vec::new();
         for command in commands {
+            let mut is_on_disk = false;
             if let Command::Register { member, .. } = &command {
-                registered.push((member.instance.session, member.pattern.clone()));
+                is_on_disk = self.is_on_disk(member);
+                if !is_on_disk {
+                    new.push((member.instance.session, member.pattern.clone()));
+                }
             }
             let (result, done) = self.apply(command, &mut changes);
-            waiting.extend(done.map(|done| (done, result)));
+            waiting.extend(done.map(|done| (done, result, is_on_disk)));
         }
         let durable = self.make_durable(&changes);
         if durable.is_err() {
             // What is refused is not served.
-            for (session, pattern) in registered {
+            for (session, pattern) in new {
                 self.remove(session, &pattern, &mut Vec::new());
             }
         }
         if !changes.is_empty() {
             self.publish();
         }
-        for (done, result) in waiting {
+        for (done, result, is_on_disk) in waiting {
+            let durable = if is_on_disk { Ok(()) } else { durable.clone() };
             // A session that ended meanwhile needs no answer.
-            let _ = done.send(result.and_then(|()| durable.clone()));
+            let _ = done.send(result.and(durable));
         }
+        self.compact();
+    }
+
+    /// Whether an instance only comes back to what it has registered before, which a
+    /// store that cannot be written does not keep it from.
+    fn is_on_disk(&self, member: &Member) -> bool {
+        self.member(&member.pattern, member.instance.id)
+            .is_some_and(|known| known.policy == member.policy)
     }
 
     fn apply(
@@ -370,7 +383,6 @@ impl Actor {
             return Ok(());
         }
         let Err(error) = self.store.commit(changes) else {
-            self.compact();
             return Ok(());
         };
         if self.next_renewal.is_none() {

@@ -289,7 +289,7 @@ impl Session {
     fn member(&mut self, register: Register) -> Result<Member, Failure> {
         let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
         if self.link.is_draining() {
-            let message = "the instance is leaving, or the node is";
+            let message = "the instance is leaving";
             return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
         }
         let permit = self.usage.take(Resource::Patterns)?;

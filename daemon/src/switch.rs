@@ -23,6 +23,9 @@ use crate::{
 /// A connection of this node.
 pub type NodeLink = Link<Switch>;
 
+/// Instances that are asked after the one picked did not take a call.
+const OTHERS: usize = 4;
+
 /// When to come back to an instance that is full.
 const FULL_RETRY: Duration = Duration::from_millis(50);
 
@@ -118,8 +121,8 @@ struct Attempt<'h, 'b> {
 }
 
 impl Attempt<'_, '_> {
-    /// Gives the call to the member that is picked. If that one is gone or full, the
-    /// others are asked in turn, each once; nothing of the call has left by then.
+    /// Gives the call to the member that is picked. If that one is gone or full, some
+    /// others are asked in turn; nothing of the call has left by then.
     fn give_to_one(mut self, pattern: &Pattern, members: &[Arc<Member>]) -> Option<Job> {
         let random = fastrand::u64(..);
         let Some(picked) = pick(members, random) else {
@@ -134,15 +137,16 @@ impl Attempt<'_, '_> {
         };
         let first = (random % members.len() as u64) as usize;
         let others = members[first..].iter().chain(&members[..first]);
-        for member in others.filter(|member| member.standing() == Standing::Ready) {
-            if Arc::ptr_eq(member, picked) {
-                continue;
-            }
+        let ready = |member: &&Arc<Member>| {
+            member.standing() == Standing::Ready && !Arc::ptr_eq(member, picked)
+        };
+        for member in others.filter(ready).take(OTHERS) {
             match self.forward(member) {
                 Ok(job) => return Some(job),
                 Err((attempt, other)) => {
                     self = *attempt;
-                    refusal = refusal.or(other);
+                    // The last one counts: an instance with room for the body may be full.
+                    refusal = other.or(refusal);
                 }
             }
         }
@@ -276,7 +280,7 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
         }
         Reason::Full => not_sent(
             Code::Overloaded,
-            "each instance has as many calls or large bodies in flight as it takes",
+            "the instances have as many calls or large bodies in flight as they take",
         )
         .retry_after(FULL_RETRY),
         Reason::TooLarge(limit) => not_sent(

@@ -10,9 +10,10 @@ use std::{
 use nano_tls::{Bundle, Expect, Kind};
 use nano_wire::{
     Hop,
-    control::{self, ControlReceiver, ControlSender},
+    control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
+    transport::Close,
 };
 use quinn::{Connection, ConnectionError};
 use tokio::{net::lookup_host, time::timeout};
@@ -43,15 +44,18 @@ const ADDRESSES: usize = 8;
 /// Registrations that are under way at a time.
 const WINDOW: usize = 128;
 
+/// Longest wait for the calls of patterns that were registered when another one is refused.
+const DEPARTURE: Duration = Duration::from_secs(10);
+
 /// Longest wait for a node to acknowledge one.
 const REGISTRATION: Duration = Duration::from_secs(30);
 
 /// Connects to the node, greets it and registers every pattern.
 pub(super) async fn establish(
     session: &Arc<Session>,
-    attempts: u32,
+    failures: u32,
 ) -> Result<Established, ConnectError> {
-    let limit = (FIRST_ATTEMPT * (1 << attempts.min(2))).min(LONGEST_ATTEMPT);
+    let limit = (FIRST_ATTEMPT * (1 << failures.min(2))).min(LONGEST_ATTEMPT);
     let connection = dial(session, limit).await?;
     let (mut sender, mut receiver, welcome) =
         timeout(limit, greet(session, &connection))
@@ -68,12 +72,27 @@ pub(super) async fn establish(
         session: Arc::clone(session),
     };
     let link = Link::start(connection, config, peer);
-    register(session, &mut sender, &mut receiver).await?;
+    if let Err(error) = register(session, &mut sender, &mut receiver).await {
+        depart(&link, sender, receiver).await;
+        return Err(error);
+    }
     Ok(Established {
         link,
         sender,
         receiver,
     })
+}
+
+/// Leaves without costing a call: a pattern that was registered may be called already.
+async fn depart(link: &PeerLink, mut sender: ControlSender, mut receiver: ControlReceiver) {
+    let drained = async {
+        sender.send(0, &Control::Drain).await?;
+        while !matches!(receiver.recv().await?, (_, Control::Drained)) {}
+        Ok::<_, ControlError>(())
+    };
+    // A node that is gone or stuck has no calls to lose.
+    let _ = timeout(DEPARTURE, drained).await;
+    link.close(Close::Done, "not every pattern was registered");
 }
 
 async fn greet(
@@ -116,11 +135,13 @@ async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectE
     let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
     let mut last = unreachable(session, "its name has no address");
     for address in resolve(&session.options.node).await?.take(ADDRESSES) {
-        let connecting = io()
-            .endpoint(address)
-            .map_err(|error| unreachable(session, error))?
-            .connect_with(config.clone(), address, SERVER_NAME)
-            .map_err(|error| unreachable(session, error))?;
+        let connecting = match io().connect(config.clone(), address) {
+            Ok(connecting) => connecting,
+            Err(error) => {
+                last = unreachable(session, error);
+                continue;
+            }
+        };
         match timeout(limit, connecting).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => last = not_connected(session, &error),
@@ -129,10 +150,6 @@ async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectE
     }
     Err(last)
 }
-
-/// Sent in the handshake, where some name has to stand; identities are URIs, which are
-/// checked instead.
-const SERVER_NAME: &str = "nanod";
 
 fn tls(session: &Session) -> Result<rustls::ClientConfig, ConnectError> {
     let folder = session.options.bundle().unwrap_or_default();

@@ -13,12 +13,13 @@ use std::{
 use nano_routing::canonical;
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Failure, Hop,
+    frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
     message::{Extensions, LONGEST_DEADLINE},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     time::{Instant, timeout_at},
 };
 
@@ -29,6 +30,13 @@ use crate::{
     io::io,
     peer::{PeerLink, Waiter},
 };
+
+/// Calls that wait for room, in their order; one at a time tries.
+#[derive(Default)]
+pub(super) struct Queue {
+    turn: Mutex<()>,
+    waiting: AtomicUsize,
+}
 
 /// A call that is on its way out.
 struct Outgoing<'a> {
@@ -98,7 +106,7 @@ impl Session {
 
     /// Places a call if the link has room and nobody waits for it.
     fn place_now(&self, call: &Outgoing<'_>) -> Option<Placed> {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.queue(call).waiting.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let link = self.link.load_full()?;
@@ -146,13 +154,23 @@ impl Session {
         call: &Outgoing<'_>,
         link: &Arc<PeerLink>,
     ) -> Result<Placed, Reason> {
-        let _waiting = Waiting::new(&self.waiting);
-        let _turn = self.turn.lock().await;
+        let queue = self.queue(call);
+        let _waiting = Waiting::new(&queue.waiting);
+        let _turn = queue.turn.lock().await;
         let attempt = || match call.place(link) {
             Err(Reason::Full) => None,
             outcome => Some(outcome),
         };
         link.until(attempt).await
+    }
+
+    /// Bodies with streams of their own wait for streams, which small calls do not need.
+    fn queue(&self, call: &Outgoing<'_>) -> &Queue {
+        if call.body.bytes.len() > INLINE_BODY_LIMIT {
+            &self.large
+        } else {
+            &self.small
+        }
     }
 
     /// Waits until the session stands otherwise than when `state` was last looked at.

@@ -13,7 +13,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use nano_client::{Body, Client, ConnectError, Encoding, Options, Service, Stopped};
+use nano_client::{Body, Client, ConnectError, Encoding, Options, Service};
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -29,8 +29,6 @@ const LONGEST: u64 = 60_000_000;
 enum BenchError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
 }

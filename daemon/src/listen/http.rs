@@ -34,6 +34,7 @@ use nano_wire::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    task::coop,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -130,7 +131,7 @@ pub async fn accept(listener: TcpListener, context: Arc<HttpContext>, stop: Canc
         }
     }
     // The kernel has accepted more already; they would be reset.
-    while let Some(Some(accepted)) = next(&listener, &context).now_or_never() {
+    while let Some(Some(accepted)) = coop::unconstrained(next(&listener, &context)).now_or_never() {
         serve(accepted);
     }
 }
@@ -182,6 +183,8 @@ async fn serve(
     let (mut is_stopping, mut is_timed) = (false, true);
     loop {
         tokio::select! {
+            // First: a request that has come is read before the connection is told to end.
+            biased;
             result = connection.as_mut() => {
                 if let Err(error) = result {
                     tracing::debug!(%error, "an HTTP connection ended");

@@ -4,7 +4,8 @@
 //! | beside `registry` | what it is |
 //! | --- | --- |
 //! | `registry.new` | one in the making; of no use after a kill |
-//! | `registry.old` | the one before, while the new one takes its place |
+//! | `registry.ready` | one that is whole, on its way to take the place |
+//! | `registry.old` | the one before, all of which is in the new one |
 //! | `registry.aside-TIME` | one that failed, kept for whoever wants to look into it |
 
 use std::{
@@ -28,14 +29,13 @@ pub(super) enum Before {
 
 /// Cleans up after a kill: what was whole is in its place afterwards.
 pub(super) fn recover(folder: &Path) -> Result<(), StoreError> {
-    let old = beside(folder, ".old");
-    if old.exists() {
-        if folder.exists() {
-            remove(&old)?;
-        } else {
-            rename(&old, folder)?;
-        }
+    let ready = beside(folder, ".ready");
+    if ready.exists() {
+        // Whether the one before had failed is not known any more.
+        set_aside(folder)?;
+        rename(&ready, folder)?;
     }
+    remove(&beside(folder, ".old"))?;
     remove(&in_the_making(folder))
 }
 
@@ -48,7 +48,9 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, StoreError> {
 
 /// Puts the store in the making in the place of the one before, if there is one.
 pub(super) fn put_in_place(folder: &Path, before: Before) -> Result<(), StoreError> {
-    let old = beside(folder, ".old");
+    let (ready, old) = (beside(folder, ".ready"), beside(folder, ".old"));
+    rename(&in_the_making(folder), &ready)?;
+    sync_parent(folder)?;
     match before {
         Before::SetAside => {
             set_aside(folder)?;
@@ -56,7 +58,7 @@ pub(super) fn put_in_place(folder: &Path, before: Before) -> Result<(), StoreErr
         Before::Removed if folder.exists() => rename(folder, &old)?,
         Before::Removed => {}
     }
-    rename(&in_the_making(folder), folder)?;
+    rename(&ready, folder)?;
     sync_parent(folder)?;
     remove(&old)
 }

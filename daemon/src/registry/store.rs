@@ -215,13 +215,12 @@ impl Store {
         before: Before,
     ) -> Result<(), StoreError> {
         let new = folder::prepare(&self.folder)?;
-        let fresh = open(&new)?;
-        let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
-        for changes in changes.chunks(BATCH) {
-            write(&new, &fresh, changes)?;
+        if let Err(error) = make(&new, members) {
+            // What was made so far may be what fills the disk.
+            folder::prepare(&self.folder)?;
+            return Err(error);
         }
         // Both are closed while they change places.
-        drop(fresh);
         drop(self.open.take());
         folder::put_in_place(&self.folder, before)?;
         self.open = Some(open(&self.folder)?);
@@ -254,6 +253,18 @@ impl Store {
         let used: u64 = members.map(record).sum();
         Ok(size > GROWTH * used)
     }
+}
+
+/// Makes a store of `members`, and closes it.
+fn make<'a>(
+    folder: &Path,
+    members: impl Iterator<Item = &'a Arc<Member>>,
+) -> Result<(), StoreError> {
+    let open = open(folder)?;
+    let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
+    changes
+        .chunks(BATCH)
+        .try_for_each(|changes| write(folder, &open, changes))
 }
 
 fn open_and_read(folder: &Path) -> Result<(Open, Vec<Stored>), StoreError> {

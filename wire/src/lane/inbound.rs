@@ -15,8 +15,15 @@ pub(super) struct Inbound<J> {
     slots: Vec<Slot<J>>,
     running: u32,
     limit: u32,
-    lanes: [Option<Buffer>; MAX_LANES],
+    lanes: [Option<Lane>; MAX_LANES],
     closed: bool,
+}
+
+#[derive(Default)]
+struct Lane {
+    answers: Buffer,
+    /// Calls that were refused since its answers piled up.
+    refused: u64,
 }
 
 struct Slot<J> {
@@ -41,22 +48,13 @@ pub(super) enum Begun<J> {
     Stale,
 }
 
-/// What became of an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answered {
-    /// It waits for its lane's writer, which may be asleep.
-    Waiting { wake: Option<usize> },
-    /// It waits with more than the peer may leave untaken.
-    Overflow,
-    /// Nobody waits for it.
-    Unknown,
-}
-
 /// The peer broke the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Violation {
     #[error("call in slot {slot}, but only {limit} calls may be in flight")]
     SlotOverLimit { slot: u32, limit: u32 },
+    #[error("it calls on and takes none of its answers")]
+    Untaken,
     #[error("lane {0} cannot be opened: it is open, or there are too many")]
     Lane(u64),
 }
@@ -82,7 +80,7 @@ impl<J> Inbound<J> {
         let lane = usize::try_from(number).map_err(|_| Violation::Lane(number))?;
         match self.lanes.get_mut(lane) {
             Some(entry @ None) => {
-                *entry = Some(Buffer::default());
+                *entry = Some(Lane::default());
                 Ok(lane)
             }
             _ => Err(Violation::Lane(number)),
@@ -107,14 +105,21 @@ impl<J> Inbound<J> {
             self.running += 1;
         }
         let stop = older.and_then(|call| call.job);
-        let backlog = self.lanes[lane]
-            .as_ref()
-            .is_some_and(|buffer| buffer.pending.len() > ANSWER_BACKLOG);
-        Ok(if backlog {
-            Begun::Backlog { stop }
-        } else {
-            Begun::Runs { stop }
-        })
+        let most = 2 * u64::from(self.limit);
+        let Some(lane) = self.lanes[lane].as_mut() else {
+            return Ok(Begun::Runs { stop });
+        };
+        if lane.answers.pending.len() <= ANSWER_BACKLOG {
+            lane.refused = 0;
+            return Ok(Begun::Runs { stop });
+        }
+        // Answers are bounded by the calls in flight, but a peer that gives its calls up
+        // can go on calling, and each refusal is an answer too.
+        lane.refused += 1;
+        if lane.refused > most {
+            return Err(Violation::Untaken);
+        }
+        Ok(Begun::Backlog { stop })
     }
 
     /// Remembers what to stop if the call is given up; gives it back if it has ended.
@@ -140,26 +145,20 @@ impl<J> Inbound<J> {
             .is_none_or(|newest| id.is_after(newest))
     }
 
-    /// Ends a call with an answer.
+    /// Ends a call with an answer; `None` if nobody waits for it. The lane whose writer
+    /// has to be woken, if it may be asleep.
     pub(super) fn answer(
         &mut self,
         id: CallId,
         kind: Kind,
         payload: impl FnOnce(&mut BytesMut),
-    ) -> Answered {
-        let Some(lane) = self.running(id).map(|call| call.lane) else {
-            return Answered::Unknown;
-        };
+    ) -> Option<Option<usize>> {
+        let lane = self.running(id)?.lane;
         self.end(id);
-        let Some(buffer) = self.lanes[lane].as_mut() else {
-            return Answered::Unknown;
-        };
-        let wake = buffer.pending.is_empty().then_some(lane);
-        frame::append(&mut buffer.pending, kind, id.to_u64(), payload);
-        if buffer.pending.len() > 2 * ANSWER_BACKLOG {
-            return Answered::Overflow;
-        }
-        Answered::Waiting { wake }
+        let answers = &mut self.lanes[lane].as_mut()?.answers;
+        let wake = answers.pending.is_empty().then_some(lane);
+        frame::append(&mut answers.pending, kind, id.to_u64(), payload);
+        Some(wake)
     }
 
     /// The peer gave a call up: its job.
@@ -180,7 +179,7 @@ impl<J> Inbound<J> {
 
     /// The next chunk for the writer of a lane's answers.
     pub(super) fn take(&mut self, lane: usize) -> Option<Bytes> {
-        self.lanes[lane].as_mut()?.take()
+        self.lanes[lane].as_mut()?.answers.take()
     }
 
     fn slot(&mut self, slot: u32) -> &mut Slot<J> {

@@ -21,13 +21,13 @@ use tokio_util::task::TaskTracker;
 use super::{
     Answer, Handler, MAX_LANES, NotAdmitted, OutBody, Reason,
     body::{Active, Bodies, BodyError, BodyHead, BodySender, Source},
-    inbound::{Answered, Inbound},
+    inbound::Inbound,
     outbound::{Ended, Outbound},
     pump,
     room::Room,
 };
 use crate::{
-    CallHeader, CallId, Certainty, Code, Encoding, Failure, Hop, ReplyHeader, codec,
+    CallHeader, CallId, Certainty, Code, Failure, Hop, ReplyHeader, codec,
     frame::Kind,
     message::{Direction, Limits},
     transport::Close,
@@ -235,8 +235,11 @@ impl<H: Handler> Link<H> {
             });
             return;
         }
+        header.streamed = Some(body.len());
+        let mut encoded = BytesMut::new();
+        codec::encode(&header, &mut encoded);
         let active = Active::new(&self.bodies);
-        let task = pump::send_reply(Arc::clone(self), id, header.encoding, source(body), active);
+        let task = pump::send_reply(Arc::clone(self), id, encoded.freeze(), source(body), active);
         self.spawn(task);
     }
 
@@ -367,27 +370,19 @@ impl<H: Handler> Link<H> {
     /// Ends a call of the peer with a frame; false if nobody waits for it.
     fn answer(&self, id: CallId, kind: Kind, payload: impl FnOnce(&mut BytesMut)) -> bool {
         let answered = self.inbound.lock().answer(id, kind, payload);
-        match answered {
-            Answered::Waiting { wake: Some(lane) } => self.answer_writers[lane].notify_one(),
-            Answered::Waiting { wake: None } => {}
-            Answered::Overflow => {
-                self.close(Close::Stuck, "the peer calls on and takes no answers");
-            }
-            Answered::Unknown => return false,
+        if let Some(Some(lane)) = answered {
+            self.answer_writers[lane].notify_one();
         }
-        self.room_made();
-        true
+        if answered.is_some() {
+            self.room_made();
+        }
+        answered.is_some()
     }
 
-    /// Ends a call of the peer with a reply whose body has a stream of its own; false if
-    /// nobody waits for it.
-    pub(super) fn announce(&self, id: CallId, encoding: Encoding, length: u64) -> bool {
-        let header = ReplyHeader {
-            encoding,
-            streamed: Some(length),
-            ..ReplyHeader::default()
-        };
-        self.answer(id, Kind::Reply, |out| codec::encode(&header, out))
+    /// Ends a call of the peer with an encoded reply whose body has a stream of its own;
+    /// false if nobody waits for it.
+    pub(super) fn announce(&self, id: CallId, header: &[u8]) -> bool {
+        self.answer(id, Kind::Reply, |out| out.extend_from_slice(header))
     }
 
     fn send_call_body(self: &Arc<Self>, id: CallId, stream: SendStream, body: OutBody<'_>) {

@@ -16,8 +16,8 @@
 //! | --- | --- | --- |
 //! | calls in flight | the receiver's [`Limits`](crate::message::Limits) | is refused: [`Reason::Full`] |
 //! | bytes that wait on a lane for the network | [`LANE_BUFFER`] | is refused: [`Reason::Full`] |
-//! | answers that a peer does not take | [`ANSWER_BACKLOG`], twice that, [`STALL`] | is refused new calls, then cut off |
-//! | bodies on streams of their own | [`MAX_BODY_STREAMS`](crate::transport::MAX_BODY_STREAMS) | is refused: [`Reason::Full`] |
+//! | answers that a peer does not take | [`ANSWER_BACKLOG`], [`STALL`] | is refused new calls, then cut off |
+//! | bodies on streams of their own | [`MAX_BODY_STREAMS`](crate::transport::MAX_BODY_STREAMS) | a call is refused: [`Reason::Full`]; an answer waits for [`STALL`] |
 
 mod body;
 mod deadlines;
@@ -45,8 +45,8 @@ pub const MAX_LANES: usize = 4;
 /// Bytes of calls that may wait on a lane for the network.
 pub const LANE_BUFFER: usize = 1024 * 1024;
 
-/// Bytes of answers on a lane beyond which its peer's new calls are refused; beyond twice
-/// as many, which only a peer reaches that goes on calling, it is cut off.
+/// Bytes of answers on a lane beyond which its peer's new calls are refused. A peer that is
+/// refused twice as many as it may have in flight is cut off.
 pub const ANSWER_BACKLOG: usize = 4 * 1024 * 1024;
 
 /// A peer that does not take a chunk of what it is owed (64 KiB at most) within this time

@@ -28,7 +28,7 @@ use super::{
     link::Spare,
 };
 use crate::{
-    CallHeader, CallId, Certainty, Code, Encoding, Failure, ReplyHeader,
+    CallHeader, CallId, Certainty, Code, Failure, ReplyHeader,
     frame::{self, Frame, FrameError, Kind, Splitter},
     message::{self, Direction, EXTENSIONS_LIMIT, MessageError},
     transport::Close,
@@ -305,6 +305,9 @@ fn on_answer_frame<H: Handler>(link: &Arc<Link<H>>, frame: Frame<'_>) -> Result<
 
 fn on_reply<H: Handler>(link: &Arc<Link<H>>, id: CallId, payload: &[u8]) -> Result<(), PumpError> {
     let (header, body) = message::front::<ReplyHeader<'_>>(Kind::Reply, payload)?;
+    if header.extensions.size() > EXTENSIONS_LIMIT {
+        return Err(PumpError::Extensions);
+    }
     let Some(waiter) = answered(link, id) else {
         return Ok(());
     };
@@ -408,23 +411,27 @@ pub(super) async fn open_spare<H: Handler>(link: Arc<Link<H>>) {
 pub(super) async fn send_reply<H: Handler>(
     link: Arc<Link<H>>,
     id: CallId,
-    encoding: Encoding,
+    header: Bytes,
     source: Source,
     active: Active,
 ) {
     let given_up = link.until(|| (!link.inbound.lock().is_running(id)).then_some(()));
     let opened = tokio::select! {
         () = given_up => return,
-        opened = link.connection.open_uni() => opened,
+        opened = timeout(STALL, link.connection.open_uni()) => opened,
     };
-    // Else the connection has ended, and the call with it.
-    let Ok(stream) = opened else { return };
+    let stream = match opened {
+        Ok(Ok(stream)) => stream,
+        // The connection has ended, and the call with it.
+        Ok(Err(_)) => return,
+        Err(_) => return link.fail(id, &no_room(&link)),
+    };
     let head = BodyHead {
         direction: Direction::Reply,
         id,
         length: source.len(),
     };
-    if !link.announce(id, encoding, head.length) {
+    if !link.announce(id, &header) {
         return;
     }
     let sent = BodySender::new(stream).send(head, source).await;
@@ -525,7 +532,7 @@ fn conclude<H: Handler>(link: &Link<H>, result: Result<(), PumpError>) {
         PumpError::Connection(_)
         | PumpError::Read(ReadError::ConnectionLost(_))
         | PumpError::Write(WriteError::ConnectionLost(_)) => return,
-        PumpError::Stuck => Close::Stuck,
+        PumpError::Stuck | PumpError::Violation(Violation::Untaken) => Close::Stuck,
         _ => Close::Violation,
     };
     tracing::warn!(peer = %link.connection.remote_address(), %error, "closing a connection");
@@ -584,6 +591,15 @@ fn deadline<H: Handler>(link: &Link<H>, certainty: Certainty) -> Failure {
         _ => "the deadline passed before an answer came",
     };
     Failure::new(Code::Deadline, certainty, link.config.as_caller, message)
+}
+
+fn no_room<H: Handler>(link: &Link<H>) -> Failure {
+    Failure::new(
+        Code::ConnectionLost,
+        Certainty::MaybeExecuted,
+        link.config.as_callee,
+        "the handler answered, but the caller's side took no large body",
+    )
 }
 
 fn backlog<H: Handler>(link: &Link<H>) -> Failure {

@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::{
     super::{
         ANSWER_BACKLOG, MAX_LANES,
-        inbound::{Answered, Begun, Inbound, Violation},
+        inbound::{Begun, Inbound, Violation},
     },
     replay,
 };
@@ -153,7 +153,7 @@ impl World {
         };
         let answered = self.inbound.answer(call.id(), Kind::Reply, |_| {});
         let Some(newest) = self.running(call) else {
-            assert_eq!(answered, Answered::Unknown);
+            assert_eq!(answered, None);
             return;
         };
         (newest.running, newest.job) = (false, None);
@@ -161,7 +161,7 @@ impl World {
         let left: usize = self.taken[lane].iter().map(Bytes::len).sum();
         let was_asleep = left == self.answers[lane].len() * 13;
         let wake = was_asleep.then_some(lane);
-        assert_eq!(answered, Answered::Waiting { wake });
+        assert_eq!(answered, Some(wake));
         self.answers[lane].push((Kind::Reply, call.id()));
     }
 
@@ -191,7 +191,7 @@ impl World {
         for call in &self.calls {
             assert_eq!(self.inbound.attach(call.id(), 0), Err(0));
             let answered = self.inbound.answer(call.id(), Kind::Reply, |_| {});
-            assert_eq!(answered, Answered::Unknown);
+            assert_eq!(answered, None);
             assert_eq!(self.inbound.cancel(call.id()), None);
             assert!(matches!(self.inbound.begin(call.id(), 0), Ok(Begun::Stale)));
         }
@@ -293,35 +293,38 @@ fn calls_are_refused_while_too_many_answers_wait_on_their_lane_and_only_there() 
     let (refused, begun) = begin(&mut inbound, 0);
     assert!(matches!(begun, Begun::Backlog { stop: None }));
     let answered = inbound.answer(refused, Kind::Fail, |_| {});
-    assert_eq!(
-        answered,
-        Answered::Waiting { wake: None },
-        "it is answered all the same"
-    );
+    assert_eq!(answered, Some(None), "it is answered all the same");
     assert!(matches!(begin(&mut inbound, 1).1, Begun::Runs { .. }));
     while inbound.take(0).is_some() {}
     assert!(matches!(begin(&mut inbound, 0).1, Begun::Runs { .. }));
 }
 
 #[test]
-fn answers_overflow_only_when_many_calls_had_begun_before_their_answers_piled_up() {
-    let mut inbound = Inbound::<()>::new(u32::MAX);
+fn a_peer_that_calls_on_without_taking_answers_is_cut_off() {
+    let limit = 8;
+    let mut inbound = Inbound::<()>::new(limit);
     inbound.open_lane(0).unwrap();
-    let size = 16 * 1024;
-    let most = 2 * ANSWER_BACKLOG / size;
-    let ids = (0..=most as u32).map(|slot| CallId {
-        slot,
-        generation: 0,
-    });
-    for id in ids.clone() {
-        assert!(matches!(inbound.begin(id, 0), Ok(Begun::Runs { .. })));
+    let id = |generation| CallId {
+        slot: 0,
+        generation,
+    };
+    let size = 60 * 1024;
+    let mut generation = 0;
+    while let Ok(Begun::Runs { .. }) = inbound.begin(id(generation), 0) {
+        inbound.answer(id(generation), Kind::Reply, |out| {
+            out.resize(out.len() + size, 0);
+        });
+        generation += 1;
     }
-    let overflows = ids.map(|id| {
-        inbound.answer(id, Kind::Reply, |out| out.resize(out.len() + size, 0)) == Answered::Overflow
-    });
-    let first = overflows
-        .collect::<Vec<_>>()
-        .iter()
-        .position(|overflow| *overflow);
-    assert_eq!(first, Some(most - 1), "each frame has a prefix too");
+    // That was the first refusal; each goes to a call that was given up.
+    for _ in 1..2 * limit {
+        generation += 1;
+        let begun = inbound.begin(id(generation), 0);
+        assert!(matches!(begun, Ok(Begun::Backlog { .. })));
+    }
+    generation += 1;
+    assert_eq!(
+        inbound.begin(id(generation), 0).err(),
+        Some(Violation::Untaken)
+    );
 }
