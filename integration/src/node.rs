@@ -58,14 +58,16 @@ fn build(what: &[&str]) {
     assert!(status.success(), "{what:?} does not build");
 }
 
-/// What cargo has built beside the tests.
+/// What cargo has built beside this program, be it a test in target/PROFILE/deps or a
+/// binary in target/PROFILE.
 pub(crate) fn built(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows its own file");
-    let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
-    let profile = deps.and_then(Path::parent);
-    profile
-        .expect("a test lies in target/PROFILE/deps")
-        .join(name)
+    let program = env::current_exe().expect("a program knows its own file");
+    let folder = program.parent().expect("a file lies in a folder");
+    let profile = match folder.parent() {
+        Some(profile) if folder.ends_with("deps") => profile,
+        _ => folder,
+    };
+    profile.join(name)
 }
 
 /// How a node is to be started.

@@ -9,11 +9,11 @@ use serde::{
 
 /// What a request's body says to the node.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub struct Message {
     /// The subject.
-    pub(super) pattern: String,
+    pub pattern: String,
     /// The caller is a go-nano program that would know the service's address.
-    pub(super) service_request: bool,
+    pub service_request: bool,
 }
 
 #[derive(Default)]
@@ -24,7 +24,11 @@ struct Fields {
 
 impl Message {
     /// Reads a JSON object.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the body, for whoever sent it.
+    pub fn parse(body: &[u8]) -> Result<Self, String> {
         let fields: Fields = serde_json::from_slice(body)
             .map_err(|error| format!("the body is no message: {error}"))?;
         match fields.pattern {
