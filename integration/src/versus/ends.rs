@@ -1,0 +1,212 @@
+//! The ends of a call: echoes that serve and callers that load, each a process that is
+//! this program started again.
+//!
+//! A service prints `ready ADDR`, where ADDR is what its clients connect to: itself, or
+//! what stands between.
+
+mod http;
+mod nano;
+mod nats;
+mod raw_lane;
+
+use std::{env, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use nano_integration::Process;
+use tokio::{
+    process::Command,
+    runtime::{Builder, Runtime},
+};
+
+pub(crate) use nano::pattern;
+
+use crate::{
+    Result,
+    load::{self, Figures},
+};
+
+/// What a client and its service speak.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Protocol {
+    /// The library of nanod, through a node.
+    Nano,
+    /// The lanes of nanod, with nothing between the two.
+    RawLane,
+    /// NATS, through a server.
+    Nats,
+}
+
+/// The threads that a process calls or serves on.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Threads {
+    /// A runtime on its only thread.
+    One,
+    /// A runtime with two worker threads.
+    Two,
+}
+
+/// One end of a call.
+#[derive(Clone, Args)]
+pub(crate) struct End {
+    /// What it speaks
+    pub(crate) protocol: Protocol,
+    /// What it runs on
+    #[arg(long)]
+    pub(crate) threads: Threads,
+    /// What it connects to, or where it listens
+    #[arg(long)]
+    pub(crate) at: String,
+    /// Certificates: what each protocol has of them
+    #[arg(long)]
+    pub(crate) trust: Option<PathBuf>,
+}
+
+/// A caller, and how long it calls.
+#[derive(Args)]
+pub(crate) struct LoadArguments {
+    #[command(flatten)]
+    end: End,
+    /// Calls in flight
+    #[arg(long)]
+    in_flight: usize,
+    /// How long
+    #[arg(long)]
+    seconds: u64,
+}
+
+/// Serves until it is killed.
+pub(crate) fn serve(end: &End) -> Result<()> {
+    end.threads.runtime()?.block_on(async {
+        match end.protocol {
+            Protocol::Nano => nano::serve(end).await,
+            Protocol::RawLane => raw_lane::serve(end).await,
+            Protocol::Nats => nats::serve(end).await,
+        }
+    })
+}
+
+/// Serves HTTP on any free port until it is killed.
+pub(crate) fn serve_http() -> Result<()> {
+    Threads::One.runtime()?.block_on(http::serve())
+}
+
+/// Calls for a while, and prints the [`Figures`].
+pub(crate) fn load(arguments: &LoadArguments) -> Result<()> {
+    let figures = arguments
+        .end
+        .threads
+        .runtime()?
+        .block_on(drive(arguments))?;
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}
+
+async fn drive(arguments: &LoadArguments) -> Result<Figures> {
+    let (end, in_flight) = (&arguments.end, arguments.in_flight);
+    let length = Duration::from_secs(arguments.seconds);
+    match end.protocol {
+        Protocol::Nano => load::drive(nano::connect(end).await?, in_flight, length).await,
+        Protocol::RawLane => load::drive(raw_lane::connect(end).await?, in_flight, length).await,
+        Protocol::Nats => load::drive(nats::connect(end).await?, in_flight, length).await,
+    }
+}
+
+impl Threads {
+    /// Such a runtime.
+    pub(crate) fn runtime(self) -> Result<Runtime> {
+        let mut builder = match self {
+            Self::One => Builder::new_current_thread(),
+            Self::Two => Builder::new_multi_thread(),
+        };
+        let runtime = builder.worker_threads(2).enable_all().build();
+        runtime.map_err(|error| format!("cannot start a runtime: {error}").into())
+    }
+
+    /// As the page says it.
+    pub(crate) fn says(self) -> &'static str {
+        match self {
+            Self::One => "current-thread",
+            Self::Two => "multi-thread (2)",
+        }
+    }
+
+    /// As command lines and subjects say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Two => "two",
+        }
+    }
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nano => "nano",
+            Self::RawLane => "raw-lane",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+impl End {
+    /// Starts it as a service; the process, and the end of its clients.
+    pub(crate) async fn start_service(&self) -> Result<(Process, Self)> {
+        let (process, at) = ready(&mut self.command("serve")?).await?;
+        let client = Self { at, ..self.clone() };
+        Ok((process, client))
+    }
+
+    /// The command that loads by it.
+    pub(crate) fn load_command(&self, in_flight: usize, seconds: u64) -> Result<Command> {
+        let mut command = self.command("load")?;
+        command
+            .args(["--in-flight", &in_flight.to_string()])
+            .args(["--seconds", &seconds.to_string()]);
+        Ok(command)
+    }
+
+    fn command(&self, part: &str) -> Result<Command> {
+        let mut command = this_program()?;
+        command
+            .args([part, self.protocol.name()])
+            .args(["--threads", self.threads.name()])
+            .args(["--at", &self.at]);
+        if let Some(trust) = &self.trust {
+            command.arg("--trust").arg(trust);
+        }
+        Ok(command)
+    }
+
+    /// The certificates of a protocol that needs some.
+    fn trust(&self) -> Result<&PathBuf> {
+        let trust = self.trust.as_ref();
+        trust.ok_or_else(|| "--trust is missing".into())
+    }
+}
+
+/// Starts an echo of HTTP; the process, and where it listens.
+pub(crate) async fn start_http_service() -> Result<(Process, String)> {
+    ready(this_program()?.arg("serve-http")).await
+}
+
+fn this_program() -> Result<Command> {
+    let program = env::current_exe();
+    let program = program.map_err(|error| format!("cannot find this program: {error}"))?;
+    Ok(Command::new(program))
+}
+
+const READY: &str = "ready ";
+
+/// What a service says when it serves.
+fn say_ready(at: impl std::fmt::Display) {
+    println!("{READY}{at}");
+}
+
+async fn ready(command: &mut Command) -> Result<(Process, String)> {
+    let mut process = Process::start(command);
+    let line = process.line().await.unwrap_or_default();
+    let at = line.strip_prefix(READY);
+    let at = at.ok_or_else(|| format!("a service did not start: {command:?}"))?;
+    Ok((process, at.to_owned()))
+}
