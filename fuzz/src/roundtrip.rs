@@ -1,0 +1,200 @@
+//! A message that nanod writes: it is read as it was written, and written again as the same bytes.
+//!
+//! An input is what [`arbitrary`] makes a message of, within the limits that writers keep to.
+
+use std::fmt::Debug;
+
+use arbitrary::{Result, Unstructured};
+use bincode::{BorrowDecode, Encode};
+use bytes::{Bytes, BytesMut};
+use nano_routing::MAX_BYTES;
+use nano_wire::{
+    CallHeader, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId, ReplyHeader,
+    Trace, codec,
+    frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
+    message::{Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, Welcome},
+};
+
+/// Makes a message, writes it, reads it and writes it again.
+pub fn roundtrip(input: &[u8]) {
+    // A longer message may not fit into a frame, for which its writer would be to blame.
+    let input = &input[..input.len().min(INLINE_BODY_LIMIT)];
+    // Too few bytes make no message, which is no failure.
+    let _ = any_message(&mut Unstructured::new(input));
+}
+
+/// Asserts that a control message keeps its value and its bytes.
+pub(super) fn control(id: u64, message: &Control) {
+    let bytes = framed(id, message);
+    let mut read = Vec::new();
+    let outcome = Splitter::default().push(bytes.clone(), |frame| {
+        read.push((frame.id, Control::parse(frame)));
+        Ok::<_, FrameError>(())
+    });
+    assert_eq!(outcome, Ok(()));
+    let [(read_id, Ok(Some(again)))] = &read[..] else {
+        panic!("{message:?} is read as {read:?}");
+    };
+    assert_eq!((*read_id, again), (id, message));
+    assert_eq!(framed(*read_id, again), bytes);
+}
+
+/// Asserts that what precedes a body keeps its value and its `bytes`, which are those that
+/// [`encoded`] makes of it.
+pub(super) fn header<'a, T>(value: &T, bytes: &'a [u8])
+where
+    T: Encode + BorrowDecode<'a, ()> + PartialEq + Debug,
+{
+    let (again, rest) = codec::decode::<T>(bytes).expect("what was written can be read");
+    assert_eq!((&again, rest), (value, &[][..]));
+    assert_eq!(encoded(&again), bytes);
+}
+
+/// The bytes of a value.
+pub(super) fn encoded<T: Encode>(value: &T) -> Bytes {
+    let mut bytes = BytesMut::new();
+    codec::encode(value, &mut bytes);
+    bytes.freeze()
+}
+
+fn framed(id: u64, message: &Control) -> Bytes {
+    let mut bytes = BytesMut::new();
+    message.append(id, &mut bytes);
+    assert!(bytes.len() >= PREFIX);
+    bytes.freeze()
+}
+
+fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
+    let id = source.arbitrary()?;
+    match source.int_in_range(0..=10)? {
+        0 => control(id, &Control::Hello(hello(source)?)),
+        1 => control(id, &Control::Welcome(welcome(source)?)),
+        2 => control(id, &Control::Register(register(source)?)),
+        3 => control(id, &Control::Deregister(source.arbitrary()?)),
+        4 => control(id, &Control::Done),
+        5 => control(id, &Control::Refused(Box::new(failure(source)?))),
+        6 => control(id, &Control::Drain),
+        7 => control(id, &Control::Drained),
+        8 => {
+            let call = call(source)?;
+            header(&call, &encoded(&call));
+        }
+        9 => {
+            let reply = reply(source)?;
+            header(&reply, &encoded(&reply));
+        }
+        _ => {
+            let failure = failure(source)?;
+            header(&failure, &encoded(&failure));
+        }
+    }
+    Ok(())
+}
+
+fn hello(source: &mut Unstructured<'_>) -> Result<Hello> {
+    Ok(Hello {
+        version: source.arbitrary()?,
+        oldest: source.arbitrary()?,
+        instance: InstanceId(source.arbitrary()?),
+        limits: limits(source)?,
+        agent: source.arbitrary()?,
+    })
+}
+
+fn welcome(source: &mut Unstructured<'_>) -> Result<Welcome> {
+    Ok(Welcome {
+        version: source.arbitrary()?,
+        instance: InstanceId(source.arbitrary()?),
+        limits: limits(source)?,
+        agent: source.arbitrary()?,
+    })
+}
+
+fn limits(source: &mut Unstructured<'_>) -> Result<Limits> {
+    Ok(Limits {
+        max_in_flight: source.arbitrary()?,
+        max_body: source.arbitrary()?,
+    })
+}
+
+fn register(source: &mut Unstructured<'_>) -> Result<Register> {
+    Ok(Register {
+        pattern: source.arbitrary()?,
+        incarnation: source.arbitrary()?,
+        policy: Policy {
+            idempotent: source.arbitrary()?,
+            deadline_ms: source.arbitrary()?,
+            max_concurrent: source.arbitrary()?,
+            max_body: source.arbitrary()?,
+            weight: source.arbitrary()?,
+        },
+    })
+}
+
+fn failure(source: &mut Unstructured<'_>) -> Result<Failure> {
+    let codes: Vec<Code> = Code::all().collect();
+    let certainties = [
+        Certainty::NotSent,
+        Certainty::Refused,
+        Certainty::MaybeExecuted,
+        Certainty::Executed,
+    ];
+    let hops = [Hop::Caller, Hop::Node, Hop::Instance];
+    let mut failure = Failure::new(
+        *source.choose(&codes)?,
+        *source.choose(&certainties)?,
+        *source.choose(&hops)?,
+        source.arbitrary::<String>()?,
+    );
+    failure.instance = source.arbitrary::<Option<_>>()?.map(InstanceId);
+    failure.pattern = source
+        .arbitrary::<Option<String>>()?
+        .filter(|pattern| pattern.len() <= MAX_BYTES);
+    failure.retry_after_ms = source.arbitrary()?;
+    Ok(match source.arbitrary()? {
+        Some(bytes) => failure.with_data(encoding(source)?, bytes),
+        None => failure,
+    })
+}
+
+fn call<'a>(source: &mut Unstructured<'a>) -> Result<CallHeader<'a>> {
+    Ok(CallHeader {
+        subject: source.arbitrary()?,
+        remaining_us: source.arbitrary()?,
+        trace: trace(source)?,
+        hops: source.arbitrary()?,
+        encoding: encoding(source)?,
+        flags: source.arbitrary()?,
+        streamed: source.arbitrary()?,
+        extensions: extensions(source)?,
+    })
+}
+
+fn reply<'a>(source: &mut Unstructured<'a>) -> Result<ReplyHeader<'a>> {
+    Ok(ReplyHeader {
+        encoding: encoding(source)?,
+        streamed: source.arbitrary()?,
+        extensions: extensions(source)?,
+    })
+}
+
+fn trace(source: &mut Unstructured<'_>) -> Result<Option<Trace>> {
+    let fields = source.arbitrary::<Option<_>>()?;
+    Ok(fields.map(|(trace_id, parent_id, flags)| Trace {
+        trace_id,
+        parent_id,
+        flags,
+    }))
+}
+
+fn encoding(source: &mut Unstructured<'_>) -> Result<Encoding> {
+    source.choose(&[Encoding::Json, Encoding::Bincode]).copied()
+}
+
+fn extensions<'a>(source: &mut Unstructured<'a>) -> Result<Extensions<'a>> {
+    let mut extensions = Extensions(source.arbitrary()?);
+    while extensions.size() > EXTENSIONS_LIMIT {
+        extensions.0.pop();
+    }
+    Ok(extensions)
+}
