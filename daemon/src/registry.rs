@@ -200,12 +200,14 @@ impl Actor {
 
     /// Publishes what the store holds: nobody has a session yet.
     fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
-        let mut instances: HashMap<InstanceId, Arc<Instance>> = HashMap::new();
+        let mut instances = HashMap::new();
         for route in stored {
-            let instance = instances.entry(route.instance).or_insert_with(|| {
-                Arc::new(Instance::restored(route.instance, route.identity.clone()))
+            let (instance, usage) = instances.entry(route.instance).or_insert_with(|| {
+                let usage = quotas.of(&route.identity);
+                let instance = Instance::restored(route.instance, route.identity);
+                (Arc::new(instance), usage)
             });
-            match quotas.of(&route.identity).take(Resource::Patterns) {
+            match usage.take(Resource::Patterns) {
                 Ok(permit) => self.insert(Arc::new(Member {
                     instance: Arc::clone(instance),
                     pattern: route.pattern,
@@ -217,7 +219,7 @@ impl Actor {
                     "a stored route is left out"),
             }
         }
-        for instance in instances.values() {
+        for (instance, _) in instances.values() {
             self.begin_grace(instance.session);
         }
         self.publish();
