@@ -25,6 +25,7 @@ use super::{
     outbound::{Ended, Outbound},
     pump,
     room::Room,
+    watch,
 };
 use crate::{
     CallHeader, CallId, Certainty, Code, Failure, Hop, ReplyHeader, codec,
@@ -141,7 +142,7 @@ impl<H: Handler> Link<H> {
         });
         link.spawn(pump::accept_lanes(Arc::clone(&link)));
         link.spawn(pump::accept_bodies(Arc::clone(&link)));
-        link.spawn(pump::watch(Arc::clone(&link)));
+        link.spawn(watch::watch(Arc::clone(&link)));
         link
     }
 
@@ -195,7 +196,7 @@ impl<H: Handler> Link<H> {
         } else if admitted.wake {
             self.call_writers[admitted.lane].notify_one();
         }
-        self.timer.arm(deadline.min(now + pump::LIVENESS));
+        self.timer.arm(deadline.min(now + watch::LIVENESS));
         if let Some(stream) = stream {
             self.send_call_body(admitted.id, stream, body);
         }

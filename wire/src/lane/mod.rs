@@ -28,6 +28,7 @@ mod pump;
 mod room;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
