@@ -42,6 +42,9 @@ install_needs() {
 
 run_tests() {
     cargo build --workspace --bins --examples
+    # As the integration tests build them, so that no test waits for it.
+    cargo build -p nanod --bin nanod
+    cargo build -p nano-client --examples
     cargo nextest run --workspace
     cargo test --workspace --doc
 }
