@@ -311,12 +311,6 @@ impl<H: Handler> Link<H> {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// What the peer takes.
-    #[must_use]
-    pub fn peer_limits(&self) -> Limits {
-        self.config.peer
-    }
-
     /// The QUIC connection below.
     #[must_use]
     pub fn connection(&self) -> &Connection {
