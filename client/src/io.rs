@@ -55,6 +55,11 @@ pub(crate) fn io() -> &'static Io {
 }
 
 impl Io {
+    /// Tells the thread's runtime from others.
+    pub(crate) fn id(&self) -> runtime::Id {
+        self.runtime.id()
+    }
+
     /// Runs a task on the I/O thread; it is aborted when nobody waits for it any more.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

@@ -31,6 +31,7 @@
 
 mod body;
 mod client;
+mod dispatch;
 mod error;
 mod handler;
 mod io;

@@ -1,7 +1,12 @@
 //! What happens to that which comes in on a connection: answers go to who waits for them,
 //! calls to the service's handlers.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{self, Waker},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -10,10 +15,12 @@ use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, InstanceId, ReplyHeader,
     lane::{Answer, BodyError, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
 };
+use parking_lot::Mutex;
 use tokio::{runtime, sync::oneshot, task::AbortHandle, time::timeout_at};
 
 use crate::{
     Body, Context,
+    dispatch::{Delivery, Dispatcher},
     handler::{Handle, failed},
     session::Session,
 };
@@ -22,6 +29,8 @@ use crate::{
 pub(crate) struct Waiter {
     pub(crate) sender: oneshot::Sender<Result<Body, Failure>>,
     pub(crate) deadline: tokio::time::Instant,
+    /// Of the runtime that it waits on.
+    pub(crate) dispatcher: Option<Arc<Dispatcher>>,
 }
 
 /// A link of the library.
@@ -30,12 +39,20 @@ pub(crate) type PeerLink = Link<Peer>;
 /// The handlers of a service, and where they run.
 pub(crate) struct Handlers {
     pub(crate) by_pattern: Tree<Arc<dyn Handle>>,
-    pub(crate) runtime: runtime::Handle,
+    pub(crate) dispatcher: Arc<Dispatcher>,
 }
 
 /// One connection's receiver.
 pub(crate) struct Peer {
-    pub(crate) session: Arc<Session>,
+    session: Arc<Session>,
+    batch: Mutex<Batch>,
+}
+
+/// What came together for one runtime, most often the only one.
+#[derive(Default)]
+struct Batch {
+    to: Option<Arc<Dispatcher>>,
+    deliveries: Vec<Delivery>,
 }
 
 impl Handler for Peer {
@@ -43,29 +60,32 @@ impl Handler for Peer {
     type Job = AbortHandle;
 
     fn on_call(&self, link: &Arc<PeerLink>, call: IncomingCall<'_>) {
-        match self.accept(&call) {
-            Ok((handlers, handler)) => {
-                let context = self.context(&call);
-                let run = Run {
-                    answer_to: AnswerTo {
-                        link: Arc::clone(link),
-                        id: call.id,
-                        instance: self.session.instance,
-                        has_begun: false,
-                        is_answered: false,
-                    },
-                    handler,
-                    context,
-                    encoding: call.header.encoding,
-                };
-                match call.body {
-                    InBody::Inline(slice) => run.start(Bytes::copy_from_slice(slice), handlers),
-                    InBody::Streamed(body) => run.start_after(body, &self.session),
-                }
-            }
+        let (dispatcher, handler) = match self.accept(&call) {
+            Ok(accepted) => accepted,
             Err(failure) => {
                 link.fail(call.id, &failure.at_instance(self.session.instance));
+                return;
             }
+        };
+        let run = Box::new(Run {
+            answer_to: AnswerTo {
+                link: Arc::clone(link),
+                id: call.id,
+                instance: self.session.instance,
+                has_begun: false,
+                is_answered: false,
+            },
+            handler,
+            context: self.context(&call),
+        });
+        let encoding = call.header.encoding;
+        match call.body {
+            InBody::Inline(slice) => {
+                let bytes = Bytes::copy_from_slice(slice);
+                let delivery = Delivery::Call(run, Body { encoding, bytes });
+                self.batch.lock().add(dispatcher, delivery);
+            }
+            InBody::Streamed(body) => run.collect(encoding, body, Arc::clone(dispatcher)),
         }
     }
 
@@ -82,18 +102,61 @@ impl Handler for Peer {
                 return;
             }
         };
-        // A caller that is gone needs no answer.
-        let _ = waiter.sender.send(result);
+        match waiter.dispatcher {
+            Some(dispatcher) => {
+                let delivery = Delivery::Answer(waiter.sender, result);
+                self.batch.lock().add(&dispatcher, delivery);
+            }
+            // A caller that is gone needs no answer.
+            None => drop(waiter.sender.send(result)),
+        }
     }
 
     fn on_cancel(&self, job: AbortHandle) {
         job.abort();
     }
+
+    fn on_batch_end(&self) {
+        self.batch.lock().pass_on();
+    }
+
+    fn defers_flush(link: &Arc<PeerLink>) -> bool {
+        Dispatcher::current().is_some_and(|dispatcher| dispatcher.flush_soon(link))
+    }
+}
+
+impl Batch {
+    fn add(&mut self, to: &Arc<Dispatcher>, delivery: Delivery) {
+        if self.to.as_ref().is_none_or(|known| !Arc::ptr_eq(known, to)) {
+            self.pass_on();
+            self.to = Some(Arc::clone(to));
+        }
+        self.deliveries.push(delivery);
+    }
+
+    fn pass_on(&mut self) {
+        if let Some(to) = &self.to
+            && !self.deliveries.is_empty()
+        {
+            to.deliver(&mut self.deliveries);
+        }
+    }
 }
 
 impl Peer {
+    /// Of a session.
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self {
+            session,
+            batch: Mutex::default(),
+        }
+    }
+
     /// Finds the handler of a call that may be run.
-    fn accept(&self, call: &IncomingCall<'_>) -> Result<(&Handlers, Arc<dyn Handle>), Failure> {
+    fn accept(
+        &self,
+        call: &IncomingCall<'_>,
+    ) -> Result<(&Arc<Dispatcher>, Arc<dyn Handle>), Failure> {
         let refused = |code, message| failed(code, Certainty::Refused, message);
         let subject = canonical(call.header.subject)
             .map_err(|error| refused(Code::BadRequest, error.to_string()))?;
@@ -106,11 +169,7 @@ impl Peer {
             .by_pattern
             .longest_match(&subject)
             .ok_or_else(not_owner)?;
-        if call.header.remaining_us == 0 {
-            let message = "the deadline had passed when the call came".to_owned();
-            return Err(refused(Code::Deadline, message));
-        }
-        Ok((handlers, Arc::clone(handler)))
+        Ok((&handlers.dispatcher, Arc::clone(handler)))
     }
 
     fn context(&self, call: &IncomingCall<'_>) -> Context {
@@ -125,11 +184,10 @@ impl Peer {
 }
 
 /// A call that is about to run.
-struct Run {
+pub(crate) struct Run {
     answer_to: AnswerTo,
     handler: Arc<dyn Handle>,
     context: Context,
-    encoding: Encoding,
 }
 
 /// Whom a handler answers. A handler that is dropped unanswered, since its runtime ended,
@@ -143,33 +201,51 @@ struct AnswerTo {
 }
 
 impl Run {
-    /// Runs the handler on its runtime; if the caller gives up, it is aborted.
-    fn start(self, bytes: Bytes, handlers: &Handlers) {
+    /// Runs the handler to its first wait here, and from then on as a task of the runtime.
+    pub(crate) fn run(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
+        if !self.answer_to.is_wanted() {
+            return;
+        }
         let (link, id) = self.answer_to.call();
-        let task = handlers.runtime.spawn(self.answer(bytes));
+        let mut answering = Box::pin(self.answer(body));
+        let first = answering
+            .as_mut()
+            .poll(&mut task::Context::from_waker(Waker::noop()));
+        if first.is_pending() {
+            let task = runtime.spawn(answering);
+            link.attach(id, task.abort_handle());
+        }
+    }
+
+    /// Runs the handler as a task of the runtime; if the caller gives up, it is aborted.
+    pub(crate) fn spawn(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
+        let (link, id) = self.answer_to.call();
+        let task = runtime.spawn(self.answer(body));
         link.attach(id, task.abort_handle());
     }
 
     /// Collects the body first, on the I/O thread.
-    fn start_after(self, body: IncomingBody, session: &Arc<Session>) {
+    fn collect(self: Box<Self>, encoding: Encoding, body: IncomingBody, to: Arc<Dispatcher>) {
         let (link, id) = self.answer_to.call();
-        let session = Arc::clone(session);
         let task = crate::io::io().spawn(async move {
-            match (body.collect().await, &session.handlers) {
-                (Ok(bytes), Some(handlers)) => self.start(bytes, handlers),
-                (Ok(_), None) => {}
-                (Err(error), _) => self.answer_to.answer(Err(no_body(&error))),
+            match body.collect().await {
+                Ok(bytes) => {
+                    let body = Body { encoding, bytes };
+                    to.deliver(&mut vec![Delivery::Call(self, body)]);
+                }
+                Err(error) => self.answer_to.answer(Err(no_body(&error))),
             }
         });
         link.attach(id, task.abort_handle());
     }
 
-    async fn answer(mut self, bytes: Bytes) {
+    async fn answer(mut self: Box<Self>, body: Body) {
+        if self.context.remaining().is_zero() {
+            let message = "the deadline passed before the handler was to run".to_owned();
+            let failure = failed(Code::Deadline, Certainty::Refused, message);
+            return self.answer_to.answer(Err(failure));
+        }
         self.answer_to.has_begun = true;
-        let body = Body {
-            encoding: self.encoding,
-            bytes,
-        };
         let handled = async { self.handler.handle(self.context.clone(), body).await };
         let result = AssertUnwindSafe(handled)
             .catch_unwind()
@@ -180,6 +256,10 @@ impl Run {
 }
 
 impl AnswerTo {
+    fn is_wanted(&self) -> bool {
+        self.link.is_wanted(self.id)
+    }
+
     fn call(&self) -> (Arc<PeerLink>, CallId) {
         (Arc::clone(&self.link), self.id)
     }

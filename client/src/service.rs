@@ -9,6 +9,7 @@ use tokio::runtime;
 
 use crate::{
     Body, ConnectError, Context, HandlerError, Options,
+    dispatch::Dispatcher,
     handler::{Handle, Raw, Typed},
     peer::Handlers,
     session::Session,
@@ -118,7 +119,7 @@ impl ServiceBuilder {
         }
         let handlers = Handlers {
             by_pattern,
-            runtime,
+            dispatcher: Dispatcher::of(&runtime),
         };
         let session = Session::start(options, patterns, Some(handlers)).await?;
         Ok(Service { session })

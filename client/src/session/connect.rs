@@ -68,10 +68,7 @@ pub(super) async fn establish(
         as_callee: Hop::Instance,
         tasks: io().tasks.clone(),
     };
-    let peer = Peer {
-        session: Arc::clone(session),
-    };
-    let link = Link::start(connection, config, peer);
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
     if let Err(error) = register(session, &mut sender, &mut receiver).await {
         depart(&link, sender, receiver).await;
         return Err(error);

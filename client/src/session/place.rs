@@ -26,6 +26,7 @@ use tokio::{
 use super::{Session, State};
 use crate::{
     Body, CallError,
+    dispatch::Dispatcher,
     handler::Origin,
     io::io,
     peer::{PeerLink, Waiter},
@@ -208,6 +209,7 @@ impl Outgoing<'_> {
         let waiter = Waiter {
             sender,
             deadline: self.deadline,
+            dispatcher: Dispatcher::current(),
         };
         match link.call(header, body, now, waiter) {
             Ok(id) => Ok(Placed {

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -59,6 +59,8 @@ pub struct Link<H: Handler> {
     pub(super) bodies: Arc<Bodies>,
     pub(super) call_writers: [Notify; MAX_LANES],
     pub(super) answer_writers: [Notify; MAX_LANES],
+    /// Writers that are to be woken: a bit for each of the calls' and the answers'.
+    unflushed: AtomicU8,
     pub(super) timer: Timer,
     pub(super) spare: Mutex<Spare>,
     room: Arc<Room>,
@@ -131,6 +133,7 @@ impl<H: Handler> Link<H> {
             bodies: Arc::new(Bodies::new(Arc::clone(&room))),
             call_writers: [const { Notify::const_new() }; MAX_LANES],
             answer_writers: [const { Notify::const_new() }; MAX_LANES],
+            unflushed: AtomicU8::new(0),
             timer: Timer::new(),
             spare: Mutex::default(),
             room,
@@ -194,7 +197,7 @@ impl<H: Handler> Link<H> {
         if admitted.opened {
             self.spawn(pump::run_call_lane(Arc::clone(self), admitted.lane));
         } else if admitted.wake {
-            self.call_writers[admitted.lane].notify_one();
+            self.wake(call_writer(admitted.lane));
         }
         self.timer.arm(deadline.min(now + watch::LIVENESS));
         if let Some(stream) = stream {
@@ -205,7 +208,7 @@ impl<H: Handler> Link<H> {
 
     /// Gives an own call up: its waiter, and how far it had got. `None` if it has ended.
     /// [`Handler::on_answer`] is not called for it.
-    pub fn cancel(&self, id: CallId) -> Option<(H::Waiter, Certainty)> {
+    pub fn cancel(self: &Arc<Self>, id: CallId) -> Option<(H::Waiter, Certainty)> {
         let ended = self.outbound.lock().cancel(id)?;
         self.settle(&ended);
         Some((ended.waiter, ended.certainty))
@@ -246,8 +249,22 @@ impl<H: Handler> Link<H> {
 
     /// Answers a call of the peer with a failure. Does nothing if the peer no longer
     /// waits for it.
-    pub fn fail(&self, id: CallId, failure: &Failure) {
+    pub fn fail(self: &Arc<Self>, id: CallId, failure: &Failure) {
         self.answer(id, Kind::Fail, |out| codec::encode(failure, out));
+    }
+
+    /// Wakes the tasks that write what is in the buffers. To be called only where
+    /// [`Handler::defers_flush`] has promised it.
+    pub fn flush(&self) {
+        let writers = self.unflushed.swap(0, Ordering::AcqRel);
+        for lane in 0..MAX_LANES {
+            if writers & call_writer(lane) != 0 {
+                self.call_writers[lane].notify_one();
+            }
+            if writers & answer_writer(lane) != 0 {
+                self.answer_writers[lane].notify_one();
+            }
+        }
     }
 
     /// Has `job` stopped if the peer gives up its call; at once if it already has.
@@ -262,6 +279,12 @@ impl<H: Handler> Link<H> {
     pub fn drain(&self) {
         self.outbound.lock().drain();
         self.room.made();
+    }
+
+    /// Whether the peer still waits for the answer of a call.
+    #[must_use]
+    pub fn is_wanted(&self, id: CallId) -> bool {
+        self.inbound.lock().is_running(id)
     }
 
     /// Whether [`drain`](Self::drain) was called.
@@ -340,11 +363,18 @@ impl<H: Handler> Link<H> {
     }
 
     /// An own call was ended by this side.
-    pub(super) fn settle(&self, ended: &Ended<H::Waiter>) {
+    pub(super) fn settle(self: &Arc<Self>, ended: &Ended<H::Waiter>) {
         if let Some(lane) = ended.wake {
-            self.call_writers[lane].notify_one();
+            self.wake(call_writer(lane));
         }
         self.room_made();
+    }
+
+    fn wake(self: &Arc<Self>, writer: u8) {
+        let is_announced = self.unflushed.fetch_or(writer, Ordering::AcqRel) != 0;
+        if !is_announced && !H::defers_flush(self) {
+            self.flush();
+        }
     }
 
     /// Something has ended that may have kept a call out, or a wait from its end.
@@ -363,10 +393,15 @@ impl<H: Handler> Link<H> {
     }
 
     /// Ends a call of the peer with a frame; false if nobody waits for it.
-    fn answer(&self, id: CallId, kind: Kind, payload: impl FnOnce(&mut BytesMut)) -> bool {
+    fn answer(
+        self: &Arc<Self>,
+        id: CallId,
+        kind: Kind,
+        payload: impl FnOnce(&mut BytesMut),
+    ) -> bool {
         let answered = self.inbound.lock().answer(id, kind, payload);
         if let Some(Some(lane)) = answered {
-            self.answer_writers[lane].notify_one();
+            self.wake(answer_writer(lane));
         }
         if answered.is_some() {
             self.room_made();
@@ -376,7 +411,7 @@ impl<H: Handler> Link<H> {
 
     /// Ends a call of the peer with an encoded reply whose body has a stream of its own;
     /// false if nobody waits for it.
-    pub(super) fn announce(&self, id: CallId, header: &[u8]) -> bool {
+    pub(super) fn announce(self: &Arc<Self>, id: CallId, header: &[u8]) -> bool {
         self.answer(id, Kind::Reply, |out| out.extend_from_slice(header))
     }
 
@@ -421,6 +456,17 @@ impl<H: Handler> Link<H> {
         }
         Err(Reason::Full)
     }
+}
+
+/// The bit of the task that writes a lane's calls.
+const fn call_writer(lane: usize) -> u8 {
+    const { assert!(2 * MAX_LANES <= u8::BITS as usize) };
+    1 << lane
+}
+
+/// The bit of the task that writes a lane's answers.
+const fn answer_writer(lane: usize) -> u8 {
+    call_writer(lane) << MAX_LANES
 }
 
 fn source(body: OutBody<'_>) -> Source {

@@ -71,6 +71,16 @@ pub trait Handler: Sized + Send + Sync + 'static {
 
     /// The peer gave a call up, or is gone; nobody waits for its answer.
     fn on_cancel(&self, job: Self::Job);
+
+    /// All that came together has been given: what was kept of it is to be passed on.
+    fn on_batch_end(&self) {}
+
+    /// The first of what will leave the link together was put into its buffers. True if
+    /// the implementation will call [`Link::flush`] shortly, to let more be added before
+    /// the link's runtime is woken.
+    fn defers_flush(_link: &Arc<Link<Self>>) -> bool {
+        false
+    }
 }
 
 /// A call of the peer.

@@ -10,6 +10,7 @@
 //! | a streamed body | one each | when sent, given up, or after [`STALL`] without progress |
 
 use std::{
+    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -39,6 +40,9 @@ const FIRST_FRAME: Duration = Duration::from_secs(5);
 
 /// When to come back to an instance whose answers pile up.
 const BACKLOG_RETRY: Duration = Duration::from_millis(100);
+
+/// Pieces of a stream, of a datagram each, that are read at a time.
+const CHUNKS: usize = 32;
 
 /// Why a stream's task ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +83,9 @@ async fn run_answer_lane<H: Handler>(link: Arc<Link<H>>, send: SendStream, mut r
         let mut splitter = Splitter::default();
         let lane = first_lane(&link, &mut recv, &mut splitter).await?;
         tokio::try_join!(
-            read_calls(&link, lane, &mut recv, splitter),
+            read_frames(&link, &mut recv, splitter, |frame, received| {
+                on_call_frame(&link, lane, frame, received)
+            }),
             write_answers(&link, lane, send)
         )
         .map(|_| ())
@@ -109,21 +115,26 @@ async fn first_lane<H: Handler>(
             (None, kind) => Err(PumpError::Misplaced(kind.unwrap_or(Kind::Void))),
             (Some(lane), _) => on_call_frame(link, lane, frame, received),
         })?;
+        link.handler.on_batch_end();
     }
     lane.ok_or(PumpError::LaneEnded)
 }
 
-async fn read_calls<H: Handler>(
+/// Reads frames until the stream ends, as many at a time as have come.
+async fn read_frames<H: Handler>(
     link: &Arc<Link<H>>,
-    lane: usize,
     recv: &mut RecvStream,
     mut splitter: Splitter,
+    mut on_frame: impl FnMut(Frame<'_>, Instant) -> Result<(), PumpError>,
 ) -> Result<(), PumpError> {
-    while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
+    let mut chunks = [const { Bytes::new() }; CHUNKS];
+    while let Some(read) = recv.read_chunks(&mut chunks).await? {
         let received = Instant::now();
-        splitter.push(chunk.bytes, |frame| {
-            on_call_frame(link, lane, frame, received)
-        })?;
+        let split = chunks[..read].iter_mut().try_for_each(|chunk| {
+            splitter.push(mem::take(chunk), |frame| on_frame(frame, received))
+        });
+        link.handler.on_batch_end();
+        split?;
         coop::consume_budget().await;
     }
     Err(PumpError::LaneEnded)
@@ -234,7 +245,9 @@ pub(super) async fn run_call_lane<H: Handler>(link: Arc<Link<H>>, lane: usize) {
         send.write_all(&first).await?;
         tokio::try_join!(
             write_calls(&link, lane, &mut send),
-            read_answers(&link, &mut recv)
+            read_frames(&link, &mut recv, Splitter::default(), |frame, _| {
+                on_answer_frame(&link, frame)
+            })
         )
         .map(|_| ())
     }
@@ -261,18 +274,6 @@ async fn write_calls<H: Handler>(
         link.outbound.lock().handed(lane, handed);
         link.room_made();
     }
-}
-
-async fn read_answers<H: Handler>(
-    link: &Arc<Link<H>>,
-    recv: &mut RecvStream,
-) -> Result<(), PumpError> {
-    let mut splitter = Splitter::default();
-    while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
-        splitter.push(chunk.bytes, |frame| on_answer_frame(link, frame))?;
-        coop::consume_budget().await;
-    }
-    Err(PumpError::LaneEnded)
 }
 
 fn on_answer_frame<H: Handler>(link: &Arc<Link<H>>, frame: Frame<'_>) -> Result<(), PumpError> {
@@ -325,7 +326,7 @@ fn answered<H: Handler>(link: &Link<H>, id: CallId) -> Option<H::Waiter> {
 
 /// Writes what QUIC takes of a chunk; the rest stays in it. Returns how much it was.
 async fn write_some(send: &mut SendStream, chunk: &mut Bytes) -> Result<usize, WriteError> {
-    let mut piece = [std::mem::take(chunk)];
+    let mut piece = [mem::take(chunk)];
     let result = send.write_chunks(&mut piece).await;
     [*chunk] = piece;
     Ok(result?.bytes)
@@ -431,7 +432,7 @@ pub(super) async fn send_reply<H: Handler>(
 }
 
 /// The body of an own call could not be sent: the call fails.
-pub(super) fn body_failed<H: Handler>(link: &Link<H>, id: CallId, error: &BodyError) {
+pub(super) fn body_failed<H: Handler>(link: &Arc<Link<H>>, id: CallId, error: &BodyError) {
     if let Some((waiter, certainty)) = link.cancel(id) {
         let failure = Failure::new(
             Code::ConnectionLost,
@@ -440,6 +441,7 @@ pub(super) fn body_failed<H: Handler>(link: &Link<H>, id: CallId, error: &BodyEr
             format!("the call's body was not sent: {error}"),
         );
         link.give(waiter, Answer::Failed(failure));
+        link.handler.on_batch_end();
     }
 }
 

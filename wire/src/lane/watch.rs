@@ -61,6 +61,7 @@ fn on_timer<H: Handler>(link: &Arc<Link<H>>, liveness: &mut Liveness, now: Insta
         let failure = deadline(link, ended.certainty);
         link.give(ended.waiter, Answer::Failed(failure));
     }
+    link.handler.on_batch_end();
     link.bodies.purge(now);
     if link.bodies.has_early() {
         link.timer.arm(now + STALL);
@@ -92,6 +93,7 @@ fn end<H: Handler>(link: &Arc<Link<H>>, reason: &ConnectionError) {
     for job in jobs {
         link.handler.on_cancel(job);
     }
+    link.handler.on_batch_end();
     link.room_made();
 }
 
