@@ -29,7 +29,8 @@ impl Client {
     /// [`Options::connect_timeout`].
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let timeout = options.timeout;
-        let session = Session::start(options, Vec::new(), None).await?;
+        let io = options.io()?;
+        let session = Session::start(options, io, Vec::new(), None).await?;
         Ok(Self {
             owner: Arc::new(Owner(session)),
             timeout,

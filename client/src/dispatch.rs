@@ -20,9 +20,9 @@ use std::{
 };
 
 use nano_wire::Failure;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
-    runtime::{self, RuntimeFlavor},
+    runtime,
     sync::{Notify, oneshot},
     task::yield_now,
     time::sleep,
@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     Body,
-    io::io,
+    io::Io,
     peer::{PeerLink, Run},
 };
 
@@ -85,16 +85,16 @@ fn dispatchers() -> &'static Dispatchers {
 }
 
 impl Dispatcher {
-    /// That of the runtime that this is called on; none on the I/O thread, which needs
-    /// none, and where there is no runtime.
-    pub(crate) fn current() -> Option<Arc<Self>> {
+    /// That of the runtime that this is called on; none where there is no runtime, and on
+    /// the very runtime that does the network's work.
+    pub(crate) fn current(io: &Io) -> Option<Arc<Self>> {
         thread_local! {
             static LAST: RefCell<Option<(runtime::Id, Arc<Dispatcher>)>> =
                 const { RefCell::new(None) };
         }
         let runtime = runtime::Handle::try_current().ok()?;
         let id = runtime.id();
-        if id == io().id() {
+        if id == io.id() {
             return None;
         }
         LAST.with_borrow_mut(|last| match last {
@@ -117,7 +117,7 @@ impl Dispatcher {
                 filled: Notify::new(),
             });
             runtime.spawn(Open(Arc::clone(&dispatcher)).run());
-            io().spawn(Arc::clone(&dispatcher).stand_in());
+            Io::thread().spawn(Arc::clone(&dispatcher).stand_in());
             dispatcher
         });
         Arc::clone(dispatcher)
@@ -131,12 +131,13 @@ impl Dispatcher {
             drop(inbox);
             return deliveries.drain(..).for_each(Delivery::settle);
         }
+        let was_empty = inbox.is_empty();
         if inbox.deliveries.is_empty() {
             mem::swap(&mut inbox.deliveries, deliveries);
         } else {
             inbox.deliveries.append(deliveries);
         }
-        self.wake(inbox);
+        self.wake(inbox, was_empty);
     }
 
     /// Flushes a link when the tasks that are ready have run; false if there will be no
@@ -146,16 +147,19 @@ impl Dispatcher {
         if inbox.closed {
             return false;
         }
+        let was_empty = inbox.is_empty();
         inbox.unflushed.push(Arc::clone(link));
-        self.wake(inbox);
+        self.wake(inbox, was_empty);
         true
     }
 
-    fn wake(&self, mut inbox: parking_lot::MutexGuard<'_, Inbox>) {
+    fn wake(&self, mut inbox: MutexGuard<'_, Inbox>, was_empty: bool) {
         let waker = inbox.waker.take();
         drop(inbox);
         if let Some(waker) = waker {
             waker.wake();
+        }
+        if was_empty {
             self.filled.notify_one();
         }
     }
@@ -249,7 +253,6 @@ struct Open(Arc<Dispatcher>);
 impl Open {
     async fn run(self) {
         let dispatcher = &self.0;
-        let handles_at_once = dispatcher.runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
         loop {
             let batch = dispatcher.next().await;
             batch.unflushed.iter().for_each(|link| link.flush());
@@ -258,11 +261,7 @@ impl Open {
                     yield_now().await;
                 }
                 match delivery {
-                    // Nothing else could run meanwhile on its one thread.
-                    Delivery::Call(run, body) if handles_at_once => {
-                        run.run(&dispatcher.runtime, body);
-                    }
-                    Delivery::Call(run, body) => run.spawn(&dispatcher.runtime, body),
+                    Delivery::Call(run, body) => run.begin(&dispatcher.runtime, body),
                     answer @ Delivery::Answer(..) => answer.settle(),
                 }
             }

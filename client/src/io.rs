@@ -1,5 +1,5 @@
-//! The one thread of the library: every socket, timer and connection of the process lives
-//! on it, whatever runtime the process has.
+//! Where sockets, timers and connections live: on the one thread of the library, whatever
+//! runtime the process has, or on a runtime of the user's that was chosen for it.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use quinn::{
 use tokio::{runtime, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The thread's runtime and sockets.
+/// A runtime that does the network's work, and its sockets.
 pub(crate) struct Io {
     runtime: runtime::Handle,
     /// One socket per kind of local address.
@@ -28,54 +28,60 @@ pub(crate) struct Io {
     pub(crate) tasks: TaskTracker,
 }
 
-/// The process's I/O thread, started when first asked for.
-///
-/// # Panics
-///
-/// If the system gives the process no thread or no poll descriptor, in which case no
-/// network work is possible at all.
-pub(crate) fn io() -> &'static Io {
-    static IO: OnceLock<Io> = OnceLock::new();
-    IO.get_or_init(|| {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("the system has a poll descriptor left for the library's thread");
-        let handle = runtime.handle().clone();
-        thread::Builder::new()
-            .name("nano-io".to_owned())
-            .spawn(move || runtime.block_on(std::future::pending::<()>()))
-            .expect("the system has a thread left for the library");
-        Io {
-            runtime: handle,
+impl Io {
+    /// The process's I/O thread, started when first asked for.
+    ///
+    /// # Panics
+    ///
+    /// If the system gives the process no thread or no poll descriptor, in which case no
+    /// network work is possible at all.
+    pub(crate) fn thread() -> &'static Arc<Self> {
+        static THREAD: OnceLock<Arc<Io>> = OnceLock::new();
+        THREAD.get_or_init(|| {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the system has a poll descriptor left for the library's thread");
+            let handle = runtime.handle().clone();
+            thread::Builder::new()
+                .name("nano-io".to_owned())
+                .spawn(move || runtime.block_on(std::future::pending::<()>()))
+                .expect("the system has a thread left for the library");
+            Arc::new(Self::on(handle))
+        })
+    }
+
+    /// On a runtime of the user's.
+    pub(crate) fn on(runtime: runtime::Handle) -> Self {
+        Self {
+            runtime,
             endpoints: Mutex::default(),
             tasks: TaskTracker::new(),
         }
-    })
-}
+    }
 
-impl Io {
-    /// Tells the thread's runtime from others.
+    /// Tells its runtime from others.
     pub(crate) fn id(&self) -> runtime::Id {
         self.runtime.id()
     }
 
-    /// Runs a task on the I/O thread; it is aborted when nobody waits for it any more.
+    /// Runs a task here; it is aborted when nobody waits for it any more. `None` if the
+    /// runtime has ended.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    ) -> Option<T> {
         let mut task = AbortOnDrop(self.spawn(task));
         match (&mut task.0).await {
-            Ok(value) => value,
+            Ok(value) => Some(value),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => unreachable!("only its own drop aborts the task"),
+                Err(_) => None,
             },
         }
     }
 
-    /// Spawns a task on the I/O thread.
+    /// Spawns a task here.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -83,7 +89,7 @@ impl Io {
         self.tasks.spawn_on(task, &self.runtime)
     }
 
-    /// Begins to connect. To be called on the I/O thread.
+    /// Begins to connect. To be called on the runtime.
     pub(crate) fn connect(
         &self,
         config: quinn::ClientConfig,

@@ -25,8 +25,9 @@
 //! }
 //! ```
 //!
-//! All network work of a process runs on one thread of the library's own; handlers run on
-//! the runtime on which their service was started. Every failed call is a [`CallError`],
+//! All network work of a process runs on one thread of the library's own, unless
+//! [`Options::io_thread`] says otherwise; handlers run on the runtime on which their service
+//! was started. Every failed call is a [`CallError`],
 //! which says whether its handler may have run.
 
 mod body;

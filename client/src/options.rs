@@ -4,8 +4,13 @@ use std::{
     env::{self, VarError},
     ffi::OsString,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
+
+use tokio::runtime;
+
+use crate::{ConnectError, io::Io};
 
 /// Where a node listens unless told otherwise.
 pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";
@@ -31,6 +36,11 @@ pub struct Options {
     pub max_in_flight: u32,
     /// Largest body in bytes that this process takes. Default 16 MiB.
     pub max_body: u64,
+    /// Whether the library's own thread does the network's work. Default true. Without it
+    /// that is done on the runtime that connects, which spares each call the switches
+    /// between two threads. That is for programs on a current-thread runtime whose tasks
+    /// and handlers never block it: while they do, the connection is as dead.
+    pub io_thread: bool,
 }
 
 impl Default for Options {
@@ -43,6 +53,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             max_in_flight: 65_536,
             max_body: 16 * 1024 * 1024,
+            io_thread: true,
         }
     }
 }
@@ -103,6 +114,22 @@ impl Options {
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
+    }
+
+    /// The same with the network's work [here or there](Self::io_thread).
+    #[must_use]
+    pub fn io_thread(mut self, io_thread: bool) -> Self {
+        self.io_thread = io_thread;
+        self
+    }
+
+    /// Who does the network's work.
+    pub(crate) fn io(&self) -> Result<Arc<Io>, ConnectError> {
+        if self.io_thread {
+            return Ok(Arc::clone(Io::thread()));
+        }
+        let runtime = runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        Ok(Arc::new(Io::on(runtime)))
     }
 
     /// The folder to read certificates from.

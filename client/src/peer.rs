@@ -16,12 +16,18 @@ use nano_wire::{
     lane::{Answer, BodyError, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
 };
 use parking_lot::Mutex;
-use tokio::{runtime, sync::oneshot, task::AbortHandle, time::timeout_at};
+use tokio::{
+    runtime::{self, RuntimeFlavor},
+    sync::oneshot,
+    task::AbortHandle,
+    time::timeout_at,
+};
 
 use crate::{
     Body, Context,
     dispatch::{Delivery, Dispatcher},
     handler::{Handle, failed},
+    io::Io,
     session::Session,
 };
 
@@ -38,13 +44,31 @@ pub(crate) type PeerLink = Link<Peer>;
 
 /// The handlers of a service, and where they run.
 pub(crate) struct Handlers {
-    pub(crate) by_pattern: Tree<Arc<dyn Handle>>,
-    pub(crate) dispatcher: Arc<Dispatcher>,
+    by_pattern: Tree<Arc<dyn Handle>>,
+    runtime: runtime::Handle,
+    /// Of that runtime, unless it does the network's work too.
+    dispatcher: Option<Arc<Dispatcher>>,
+}
+
+impl Handlers {
+    /// Handlers that run on a runtime.
+    pub(crate) fn new(
+        by_pattern: Tree<Arc<dyn Handle>>,
+        runtime: runtime::Handle,
+        io: &Io,
+    ) -> Self {
+        let dispatcher = (runtime.id() != io.id()).then(|| Dispatcher::of(&runtime));
+        Self {
+            by_pattern,
+            runtime,
+            dispatcher,
+        }
+    }
 }
 
 /// One connection's receiver.
 pub(crate) struct Peer {
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
     batch: Mutex<Batch>,
 }
 
@@ -60,7 +84,7 @@ impl Handler for Peer {
     type Job = AbortHandle;
 
     fn on_call(&self, link: &Arc<PeerLink>, call: IncomingCall<'_>) {
-        let (dispatcher, handler) = match self.accept(&call) {
+        let (handlers, handler) = match self.accept(&call) {
             Ok(accepted) => accepted,
             Err(failure) => {
                 link.fail(call.id, &failure.at_instance(self.session.instance));
@@ -82,10 +106,18 @@ impl Handler for Peer {
         match call.body {
             InBody::Inline(slice) => {
                 let bytes = Bytes::copy_from_slice(slice);
-                let delivery = Delivery::Call(run, Body { encoding, bytes });
-                self.batch.lock().add(dispatcher, delivery);
+                let body = Body { encoding, bytes };
+                match &handlers.dispatcher {
+                    Some(to) => self.batch.lock().add(to, Delivery::Call(run, body)),
+                    None => run.begin(&handlers.runtime, body),
+                }
             }
-            InBody::Streamed(body) => run.collect(encoding, body, Arc::clone(dispatcher)),
+            InBody::Streamed(body) => {
+                let session = Arc::clone(&self.session);
+                let (link, id) = run.answer_to.call();
+                let task = self.session.io.spawn(run.collect(encoding, body, session));
+                link.attach(id, task.abort_handle());
+            }
         }
     }
 
@@ -98,7 +130,9 @@ impl Handler for Peer {
             }),
             Answer::Reply(header, InBody::Streamed(body)) => {
                 let encoding = header.encoding;
-                crate::io::io().spawn(collect_answer(waiter, encoding, body));
+                self.session
+                    .io
+                    .spawn(collect_answer(waiter, encoding, body));
                 return;
             }
         };
@@ -121,7 +155,8 @@ impl Handler for Peer {
     }
 
     fn defers_flush(link: &Arc<PeerLink>) -> bool {
-        Dispatcher::current().is_some_and(|dispatcher| dispatcher.flush_soon(link))
+        let io = &link.handler().session.io;
+        Dispatcher::current(io).is_some_and(|dispatcher| dispatcher.flush_soon(link))
     }
 }
 
@@ -153,10 +188,7 @@ impl Peer {
     }
 
     /// Finds the handler of a call that may be run.
-    fn accept(
-        &self,
-        call: &IncomingCall<'_>,
-    ) -> Result<(&Arc<Dispatcher>, Arc<dyn Handle>), Failure> {
+    fn accept(&self, call: &IncomingCall<'_>) -> Result<(&Handlers, Arc<dyn Handle>), Failure> {
         let refused = |code, message| failed(code, Certainty::Refused, message);
         let subject = canonical(call.header.subject)
             .map_err(|error| refused(Code::BadRequest, error.to_string()))?;
@@ -169,7 +201,7 @@ impl Peer {
             .by_pattern
             .longest_match(&subject)
             .ok_or_else(not_owner)?;
-        Ok((&handlers.dispatcher, Arc::clone(handler)))
+        Ok((handlers, Arc::clone(handler)))
     }
 
     fn context(&self, call: &IncomingCall<'_>) -> Context {
@@ -201,12 +233,16 @@ struct AnswerTo {
 }
 
 impl Run {
-    /// Runs the handler to its first wait here, and from then on as a task of the runtime.
-    pub(crate) fn run(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
-        if !self.answer_to.is_wanted() {
-            return;
+    /// Runs the handler on the runtime that this is called on. Where that has one thread,
+    /// nothing else could run meanwhile: a handler that needs no wait is spared the task.
+    pub(crate) fn begin(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
+        if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return self.spawn(runtime, body);
         }
         let (link, id) = self.answer_to.call();
+        if !link.is_wanted(id) {
+            return self.answer_to.forget();
+        }
         let mut answering = Box::pin(self.answer(body));
         let first = answering
             .as_mut()
@@ -217,26 +253,26 @@ impl Run {
         }
     }
 
-    /// Runs the handler as a task of the runtime; if the caller gives up, it is aborted.
+    /// Runs the handler as a task of a runtime; if the caller gives up, it is aborted.
     pub(crate) fn spawn(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
         let (link, id) = self.answer_to.call();
         let task = runtime.spawn(self.answer(body));
         link.attach(id, task.abort_handle());
     }
 
-    /// Collects the body first, on the I/O thread.
-    fn collect(self: Box<Self>, encoding: Encoding, body: IncomingBody, to: Arc<Dispatcher>) {
-        let (link, id) = self.answer_to.call();
-        let task = crate::io::io().spawn(async move {
-            match body.collect().await {
-                Ok(bytes) => {
-                    let body = Body { encoding, bytes };
-                    to.deliver(&mut vec![Delivery::Call(self, body)]);
+    /// Collects the body first.
+    async fn collect(self: Box<Self>, encoding: Encoding, body: IncomingBody, by: Arc<Session>) {
+        let Some(handlers) = &by.handlers else { return };
+        match body.collect().await {
+            Ok(bytes) => {
+                let body = Body { encoding, bytes };
+                match &handlers.dispatcher {
+                    Some(to) => to.deliver(&mut vec![Delivery::Call(self, body)]),
+                    None => self.begin(&handlers.runtime, body),
                 }
-                Err(error) => self.answer_to.answer(Err(no_body(&error))),
             }
-        });
-        link.attach(id, task.abort_handle());
+            Err(error) => self.answer_to.answer(Err(no_body(&error))),
+        }
     }
 
     async fn answer(mut self: Box<Self>, body: Body) {
@@ -256,8 +292,9 @@ impl Run {
 }
 
 impl AnswerTo {
-    fn is_wanted(&self) -> bool {
-        self.link.is_wanted(self.id)
+    /// Nobody waits for an answer.
+    fn forget(mut self) {
+        self.is_answered = true;
     }
 
     fn call(&self) -> (Arc<PeerLink>, CallId) {

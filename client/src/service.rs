@@ -9,7 +9,6 @@ use tokio::runtime;
 
 use crate::{
     Body, ConnectError, Context, HandlerError, Options,
-    dispatch::Dispatcher,
     handler::{Handle, Raw, Typed},
     peer::Handlers,
     session::Session,
@@ -117,11 +116,9 @@ impl ServiceBuilder {
             patterns.push((pattern.clone(), route.policy));
             by_pattern.insert(pattern, route.handler);
         }
-        let handlers = Handlers {
-            by_pattern,
-            dispatcher: Dispatcher::of(&runtime),
-        };
-        let session = Session::start(options, patterns, Some(handlers)).await?;
+        let io = options.io()?;
+        let handlers = Handlers::new(by_pattern, runtime, &io);
+        let session = Session::start(options, io, patterns, Some(handlers)).await?;
         Ok(Service { session })
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{ConnectError, Options, io::io, peer::Handlers, peer::PeerLink};
+use crate::{ConnectError, Options, io::Io, peer::Handlers, peer::PeerLink};
 
 use connect::Established;
 
@@ -38,6 +38,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// What this process has with one node.
 pub(crate) struct Session {
     pub(crate) instance: InstanceId,
+    /// Does the network's work.
+    pub(crate) io: Arc<Io>,
     pub(crate) handlers: Option<Handlers>,
     pub(crate) options: Options,
     patterns: Vec<(Pattern, Policy)>,
@@ -85,11 +87,13 @@ impl Session {
     /// Starts a session and waits for its first connection, with every pattern registered.
     pub(crate) async fn start(
         options: Options,
+        io: Arc<Io>,
         patterns: Vec<(Pattern, Policy)>,
         handlers: Option<Handlers>,
     ) -> Result<Arc<Self>, ConnectError> {
         let session = Arc::new(Self {
             instance: InstanceId::random(),
+            io,
             handlers,
             options,
             patterns,
@@ -102,9 +106,11 @@ impl Session {
             stop: CancellationToken::new(),
         });
         let stop_unless_ready = session.stop.clone().drop_guard();
-        io().spawn(Arc::clone(&session).run());
+        session.io.spawn(Arc::clone(&session).run());
         let waiting = Arc::clone(&session);
-        io().run(async move { waiting.ready().await }).await?;
+        let ready = async move { waiting.ready().await };
+        let ready = session.io.run(ready).await;
+        ready.unwrap_or(Err(ConnectError::Stopped))?;
         stop_unless_ready.disarm();
         Ok(session)
     }
@@ -158,17 +164,27 @@ impl Session {
     }
 
     async fn run(self: Arc<Self>) {
+        let mut running = Running {
+            session: &self,
+            reason: None,
+        };
+        running.reason = self.stay_connected().await;
+    }
+
+    /// Keeps a connection up; the reason why there can be none, if it is not the owner's
+    /// wish.
+    async fn stay_connected(self: &Arc<Self>) -> Option<ConnectError> {
         let mut failures = 0;
         let mut was_connected = false;
-        let reason = loop {
+        loop {
             // A wish to leave waits for the attempt's end: its calls may run already.
             let connected = tokio::select! {
-                () = self.stop.cancelled() => break None,
-                connected = connect::establish(&self, failures) => connected,
+                () = self.stop.cancelled() => return None,
+                connected = connect::establish(self, failures) => connected,
             };
             match connected {
                 Ok(established) => match self.serve(established).await {
-                    End::Stopped => break None,
+                    End::Stopped => return None,
                     End::Lost => {
                         tracing::info!(node = self.options.node, "session lost");
                         was_connected = true;
@@ -180,16 +196,14 @@ impl Session {
                     self.state.send_replace(State::Connecting(Some(error)));
                     failures += 1;
                 }
-                Err(error) => break Some(error),
+                Err(error) => return Some(error),
             }
             tokio::select! {
-                () = self.stop.cancelled() => break None,
-                () = self.drain.cancelled() => break None,
+                () = self.stop.cancelled() => return None,
+                () = self.drain.cancelled() => return None,
                 () = sleep(pause(failures)) => {}
             }
-        };
-        self.link.store(None);
-        self.state.send_replace(State::Stopped(reason));
+        }
     }
 
     /// Uses a connection until it ends.
@@ -266,6 +280,21 @@ impl Session {
             }
             was_ready
         });
+    }
+}
+
+/// A session that runs. When it does no more, be it that its runtime has ended, whoever
+/// waits for it is told.
+struct Running<'a> {
+    session: &'a Session,
+    reason: Option<ConnectError>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.session.link.store(None);
+        let state = State::Stopped(self.reason.take());
+        self.session.state.send_replace(state);
     }
 }
 

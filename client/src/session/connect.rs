@@ -21,7 +21,7 @@ use tokio::{net::lookup_host, time::timeout};
 use super::Session;
 use crate::{
     ConnectError,
-    io::{client_config, io},
+    io::client_config,
     peer::{Peer, PeerLink},
 };
 
@@ -66,7 +66,7 @@ pub(super) async fn establish(
         peer: welcome.limits,
         as_caller: Hop::Caller,
         as_callee: Hop::Instance,
-        tasks: io().tasks.clone(),
+        tasks: session.io.tasks.clone(),
     };
     let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
     if let Err(error) = register(session, &mut sender, &mut receiver).await {
@@ -132,7 +132,7 @@ async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectE
     let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
     let mut last = unreachable(session, "its name has no address");
     for address in resolve(&session.options.node).await?.take(ADDRESSES) {
-        let connecting = match io().connect(config.clone(), address) {
+        let connecting = match session.io.connect(config.clone(), address) {
             Ok(connecting) => connecting,
             Err(error) => {
                 last = unreachable(session, error);

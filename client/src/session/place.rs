@@ -28,7 +28,6 @@ use crate::{
     Body, CallError,
     dispatch::Dispatcher,
     handler::Origin,
-    io::io,
     peer::{PeerLink, Waiter},
 };
 
@@ -101,8 +100,14 @@ impl Session {
         }
         let session = Arc::clone(self);
         let call = call.into_owned();
-        let placed = io().run(async move { session.place_later(call).await });
-        placed.await?.answer().await
+        let placed = async move { session.place_later(call).await };
+        match self.io.run(placed).await {
+            Some(placed) => placed?.answer().await,
+            None => {
+                let message = "the runtime that the client was connected on has ended";
+                Err(failure(Code::ConnectionLost, message))
+            }
+        }
     }
 
     /// Places a call if the link has room and nobody waits for it.
@@ -209,7 +214,7 @@ impl Outgoing<'_> {
         let waiter = Waiter {
             sender,
             deadline: self.deadline,
-            dispatcher: Dispatcher::current(),
+            dispatcher: Dispatcher::current(&link.handler().session.io),
         };
         match link.call(header, body, now, waiter) {
             Ok(id) => Ok(Placed {

@@ -6,14 +6,15 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use nano_client::{Body, Client, ConnectError, Encoding, Options, Service};
+use nano_client::{Body, CallError, Client, ConnectError, Encoding, Options, Service};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -44,6 +45,13 @@ struct Report {
     errors: BTreeMap<&'static str, u64>,
 }
 
+/// What the callers have found so far: a latency in microseconds for each answer, and a
+/// count for each code of failures.
+struct Tally {
+    latencies: Histogram<u64>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
 pub(super) fn run(bench: Bench) -> ExitCode {
     let ended = match bench {
         Bench::Serve(serve) => runtime()
@@ -63,7 +71,8 @@ pub(super) fn run(bench: Bench) -> ExitCode {
 }
 
 fn options(node: NodeArguments) -> Options {
-    let mut options = Options::default().node(&node.node);
+    // Nothing here blocks the one thread that there is.
+    let mut options = Options::default().node(&node.node).io_thread(false);
     options.tls = node.tls;
     options.state = node.state;
     options
@@ -83,7 +92,7 @@ async fn load(call: BenchCall) -> Result<(), BenchError> {
     let client = Client::connect(options(call.at)).await?;
     let length = Duration::from_secs(call.seconds);
     let end = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicU64::new(0));
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let begun = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..call.in_flight {
@@ -92,63 +101,71 @@ async fn load(call: BenchCall) -> Result<(), BenchError> {
             call.pattern.clone(),
             call.size,
             Arc::clone(&end),
-            Arc::clone(&done),
+            Arc::clone(&tally),
         ));
     }
-    show_progress(length, &done, call.json).await;
+    show_progress(length, &tally, call.json).await;
     end.store(true, Ordering::Relaxed);
     let elapsed = begun.elapsed();
-    let mut latencies = histogram();
-    let mut errors = BTreeMap::new();
-    for (histogram, failures) in callers.join_all().await {
-        latencies += histogram;
-        for (code, count) in failures {
-            *errors.entry(code).or_insert(0) += count;
-        }
-    }
+    callers.join_all().await;
+    let Tally { latencies, errors } = &*tally.lock();
     let report = Report {
         calls: latencies.len(),
         calls_per_s: latencies.len() as f64 / elapsed.as_secs_f64(),
         p50_us: latencies.value_at_quantile(0.5),
         p99_us: latencies.value_at_quantile(0.99),
         p999_us: latencies.value_at_quantile(0.999),
-        errors,
+        errors: errors.clone(),
     };
     print(&report, call.json);
     Ok(())
 }
 
-/// Calls one after the other; counts latencies of answers, and failures by code.
+/// Calls one after the other.
 async fn caller(
     client: Client,
     pattern: String,
     size: usize,
     end: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
-) -> (Histogram<u64>, BTreeMap<&'static str, u64>) {
+    tally: Arc<Mutex<Tally>>,
+) {
     let body = Body {
         encoding: Encoding::Bincode,
         bytes: vec![b'x'; size].into(),
     };
-    let mut latencies = histogram();
-    let mut failures = BTreeMap::new();
     while !end.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match client.act_raw(&pattern, body.clone()).await {
-            Ok(_) => latencies.saturating_record(begun.elapsed().as_micros() as u64),
-            Err(failure) => *failures.entry(failure.code.name()).or_insert(0) += 1,
-        }
-        done.fetch_add(1, Ordering::Relaxed);
+        let outcome = client.act_raw(&pattern, body.clone()).await;
+        tally.lock().add(begun.elapsed(), outcome);
     }
-    (latencies, failures)
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 3).expect("one to a minute, to three digits, is valid")
+impl Default for Tally {
+    fn default() -> Self {
+        let latencies = Histogram::new_with_bounds(1, LONGEST, 3)
+            .expect("one to a minute, to three digits, is valid");
+        Self {
+            latencies,
+            errors: BTreeMap::new(),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, latency: Duration, outcome: Result<Body, CallError>) {
+        match outcome {
+            Ok(_) => self.latencies.saturating_record(latency.as_micros() as u64),
+            Err(failure) => *self.errors.entry(failure.code.name()).or_insert(0) += 1,
+        }
+    }
+
+    fn calls(&self) -> u64 {
+        self.latencies.len() + self.errors.values().sum::<u64>()
+    }
 }
 
 /// Waits for the run's end; on a terminal with a bar.
-async fn show_progress(length: Duration, done: &AtomicU64, quiet: bool) {
+async fn show_progress(length: Duration, tally: &Mutex<Tally>, quiet: bool) {
     if quiet || !std::io::stderr().is_terminal() {
         return sleep(length).await;
     }
@@ -159,7 +176,7 @@ async fn show_progress(length: Duration, done: &AtomicU64, quiet: bool) {
     while begun.elapsed() < length {
         sleep(Duration::from_millis(100)).await;
         bar.set_position(begun.elapsed().as_millis() as u64);
-        bar.set_message(done.load(Ordering::Relaxed).to_string());
+        bar.set_message(tally.lock().calls().to_string());
     }
     bar.finish_and_clear();
 }

@@ -27,13 +27,34 @@ const TICK: Duration = Duration::from_millis(4);
 
 /// Watches deadlines, the peer's liveness and the connection's end.
 pub(super) async fn watch<H: Handler>(link: Arc<Link<H>>) {
+    let mut watched = Watched {
+        link: &link,
+        reason: ConnectionError::LocallyClosed,
+    };
+    watched.reason = until_closed(&link).await;
+}
+
+/// A link that is watched. When it is no more, be it that its runtime has ended, so does
+/// all that is in flight on it.
+struct Watched<'a, H: Handler> {
+    link: &'a Arc<Link<H>>,
+    reason: ConnectionError,
+}
+
+impl<H: Handler> Drop for Watched<'_, H> {
+    fn drop(&mut self) {
+        end(self.link, &self.reason);
+    }
+}
+
+async fn until_closed<H: Handler>(link: &Arc<Link<H>>) -> ConnectionError {
     let mut liveness = Liveness::default();
-    let reason = loop {
+    loop {
         let now = Instant::now();
         let due = link.timer.due(now);
         let due = match due {
             Some(at) if at <= now => {
-                on_timer(&link, &mut liveness, now);
+                on_timer(link, &mut liveness, now);
                 link.timer.due(now)
             }
             due => due,
@@ -46,12 +67,11 @@ pub(super) async fn watch<H: Handler>(link: Arc<Link<H>>) {
             }
         };
         tokio::select! {
-            reason = link.connection.closed() => break reason,
+            reason = link.connection.closed() => return reason,
             () = wait => {}
             () = link.timer.changed.notified() => {}
         }
-    };
-    end(&link, &reason);
+    }
 }
 
 fn on_timer<H: Handler>(link: &Arc<Link<H>>, liveness: &mut Liveness, now: Instant) {
