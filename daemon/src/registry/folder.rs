@@ -16,6 +16,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
 use super::store::StoreError;
 
 /// What becomes of a store that another replaces.
@@ -74,6 +79,14 @@ pub(super) fn set_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
     let aside = beside(folder, &format!(".aside-{}", now.as_millis()));
     rename(folder, &aside)?;
     Ok(Some(aside))
+}
+
+/// Whether another process holds the lock of its log file, as sled does.
+pub(super) fn is_in_use(folder: &Path) -> bool {
+    // One that cannot be opened is for sled to complain of. The lock ends with the file.
+    File::open(folder.join("db")).is_ok_and(|log| {
+        flock(&log, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    })
 }
 
 /// Bytes that its files take.
