@@ -168,8 +168,14 @@ impl NodeBuilder {
             .arg(self.state_folder())
             .arg("--ready-file")
             .arg(ready_file)
-            .args(["--threads", "2"])
             .args(&self.arguments);
+        if !self
+            .arguments
+            .iter()
+            .any(|argument| argument == "--threads")
+        {
+            command.args(["--threads", "2"]);
+        }
         Process::start(&mut command)
     }
 

@@ -159,6 +159,17 @@ impl Process {
         prlimit(Some(self.pid), Resource::Fsize, limit).expect("a child's limits can be set");
     }
 
+    /// Its open files and sockets.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        files.expect("the process is still there").count()
+    }
+
     /// Most memory that it has held so far, in bytes (`VmHWM` of proc(5)).
     ///
     /// # Panics

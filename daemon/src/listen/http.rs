@@ -6,6 +6,7 @@
 mod guard;
 mod intake;
 mod message;
+mod paced;
 mod response;
 
 use std::{
@@ -37,13 +38,13 @@ use tokio::{
     task::coop,
     time::{Instant, sleep, timeout_at},
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::switch::{Job, ReplyTo, Switch};
 
 use guard::Guard;
 pub use intake::Intake;
+use paced::Paced;
 
 pub use message::Message;
 
@@ -52,9 +53,6 @@ const FIRST_HEADERS: Duration = Duration::from_secs(5);
 
 /// Longest wait for the headers of any further request, the pause before it included.
 const HEADERS: Duration = Duration::from_secs(30);
-
-/// A client that takes nothing of its answer for so long is disconnected.
-const STALL: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's headers.
 const HEADERS_LIMIT: usize = 16 * 1024;
@@ -165,8 +163,6 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "an HTTP connection ended early");
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALL));
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
@@ -177,7 +173,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_LIMIT)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(Paced::new(stream)), service);
     let mut connection = pin!(connection);
     let mut first_headers = pin!(sleep(FIRST_HEADERS));
     let (mut is_stopping, mut is_timed) = (false, true);
