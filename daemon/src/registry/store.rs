@@ -198,14 +198,12 @@ impl Store {
     /// Opens the store, or sets aside one that cannot be read and begins a new one.
     pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Vec<Stored>), StoreError> {
         folder::recover(folder)?;
-        if folder::is_in_use(folder) {
-            let folder = folder.to_owned();
-            return Err(StoreError::InUse { folder });
-        }
         let (open, stored) = match open_and_read(folder) {
             Ok(opened) => opened,
             // In another place, or later, it would be as good as ever.
-            Err(error @ StoreError::Unwritable { .. }) => return Err(error),
+            Err(error @ (StoreError::Unwritable { .. } | StoreError::InUse { .. })) => {
+                return Err(error);
+            }
             Err(error) => {
                 let aside = folder::set_aside(folder)?.unwrap_or_default();
                 tracing::error!(
@@ -332,6 +330,10 @@ fn write(folder: &Path, open: &Open, changes: &[Change]) -> Result<(), StoreErro
 }
 
 fn open(folder: &Path) -> Result<Open, StoreError> {
+    if !folder::is_free(folder) {
+        let folder = folder.to_owned();
+        return Err(StoreError::InUse { folder });
+    }
     let is_new = !folder.exists();
     let db = sled::Config::new()
         .path(folder)
