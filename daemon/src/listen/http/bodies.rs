@@ -1,53 +1,35 @@
-//! Request bodies: read within limits of size, time and, for all of them together, memory.
+//! Bodies of requests and answers: read within limits of size and time, and counted as bytes
+//! that the callers over HTTP hold, for as long as the node keeps them.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use nano_wire::{Code, Failure, Hop};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{failure, lost};
+use crate::quota::{Room, Usage};
 
 /// Longest wait for a request's body.
 const BODY: Duration = Duration::from_secs(30);
 
-/// Bytes of all bodies that are held at a time, unless two of the largest are more.
-const BUDGET: usize = 256 * 1024 * 1024;
-
-/// What the budget is counted in, bytes.
-const UNIT: usize = 1024;
-
-/// When to come back to a node that holds as many bodies as it may.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// Takes in the bodies of all connections.
-pub struct Intake {
+pub struct Bodies {
     max_body: usize,
-    budget: Arc<Semaphore>,
+    usage: Arc<Usage>,
 }
 
-/// A body, and its place in the budget.
-pub(super) struct Held {
-    pub(super) bytes: Bytes,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Intake {
-    /// For bodies of so many bytes at most.
+impl Bodies {
+    /// For bodies of so many bytes at most, on the account of those who call over HTTP.
     #[must_use]
-    pub fn new(max_body: usize) -> Self {
-        let budget = BUDGET.max(2 * max_body);
-        Self {
-            max_body,
-            budget: Arc::new(Semaphore::new(budget / UNIT)),
-        }
+    pub fn new(max_body: usize, usage: Arc<Usage>) -> Self {
+        Self { max_body, usage }
     }
 
     /// Reads a request's body.
-    pub(super) async fn read(&self, body: Incoming) -> Result<Held, Failure> {
+    pub(super) async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(self.too_large());
         }
@@ -57,9 +39,9 @@ impl Intake {
         })
     }
 
-    async fn collect(&self, mut body: Incoming) -> Result<Held, Failure> {
+    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Failure> {
         let mut pieces = Pieces::default();
-        let mut place: Option<OwnedSemaphorePermit> = None;
+        let mut room = self.usage.room();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 let message = format!("the body cannot be read: {error}");
@@ -71,32 +53,67 @@ impl Intake {
             if pieces.len() + piece.len() > self.max_body {
                 return Err(self.too_large());
             }
-            let taken = self.take(piece.len())?;
-            match &mut place {
-                Some(place) => place.merge(taken),
-                None => place = Some(taken),
-            }
+            room.grow(piece.len() as u64)?;
             pieces.push(piece);
         }
-        Ok(Held {
-            bytes: pieces.into_whole(),
-            _place: place,
-        })
+        Ok(counted(pieces.into_whole(), room))
     }
 
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
-        // A piece is no longer than a connection's read buffer.
-        let units = bytes.div_ceil(UNIT) as u32;
-        let budget = Arc::clone(&self.budget);
-        budget.try_acquire_many_owned(units).map_err(|_| {
-            let message = "the node holds as many bytes of requests as it may".to_owned();
-            failure(Code::Overloaded, message).retry_after(RETRY)
-        })
+    /// An answer that has come with its frame.
+    pub(super) fn keep(&self, answer: Bytes) -> Result<Bytes, Failure> {
+        let room = self.room_for_answer(answer.len() as u64)?;
+        Ok(counted(answer, room))
+    }
+
+    /// An answer that comes on a stream of its own.
+    pub(super) async fn fetch(
+        &self,
+        answer: IncomingBody,
+        deadline: Instant,
+    ) -> Result<Bytes, Failure> {
+        let room = self.room_for_answer(answer.len())?;
+        match timeout_at(deadline, answer.collect()).await {
+            Ok(Ok(bytes)) => Ok(counted(bytes, room)),
+            Ok(Err(error)) => Err(lost(format!("the answer's body did not arrive: {error}"))),
+            Err(_) => Err(Failure::new(
+                Code::Deadline,
+                Certainty::MaybeExecuted,
+                Hop::Node,
+                "the deadline passed while the answer's body came",
+            )),
+        }
+    }
+
+    /// To come back for an answer is to have the handler run again, so that is not said.
+    fn room_for_answer(&self, bytes: u64) -> Result<Room, Failure> {
+        let mut room = self.usage.room();
+        room.grow(bytes).map_err(|failure| {
+            let message = format!("there is no room for the answer: {}", failure.message);
+            Failure::new(failure.code, Certainty::Executed, Hop::Node, message)
+        })?;
+        Ok(room)
     }
 
     fn too_large(&self) -> Failure {
         let message = format!("the body is over the limit of {} bytes", self.max_body);
         failure(Code::TooLarge, message)
+    }
+}
+
+/// The bytes, which take their room until nobody keeps them: of an answer, until the
+/// client's socket has taken it.
+fn counted(bytes: Bytes, room: Room) -> Bytes {
+    Bytes::from_owner(Counted { bytes, _room: room })
+}
+
+struct Counted {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -140,8 +157,4 @@ impl Pieces {
             Self::Many(pieces) => pieces.freeze(),
         }
     }
-}
-
-fn failure(code: Code, message: String) -> Failure {
-    Failure::not_sent(code, Hop::Node, message)
 }
