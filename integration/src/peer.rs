@@ -1,19 +1,20 @@
 //! A peer of the node that is written by hand: QUIC with a certificate that the node takes,
 //! and then whatever a test sends.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
-use nano_tls::{Bundle, Expect, Kind};
+use nano_tls::{Bundle, Expect};
 use nano_wire::{
     CallHeader, CallId, Encoding, Extensions, InstanceId, codec,
     control::{self, ControlReceiver, ControlSender},
-    frame,
+    frame::{self, FrameError, Kind, Splitter},
     message::{Control, HOPS, Hello, Limits, OLDEST_VERSION, VERSION},
     transport,
 };
 use quinn::{
-    Connection, ConnectionError, Endpoint, TransportConfig, crypto::rustls::QuicClientConfig,
+    Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig,
+    crypto::rustls::QuicClientConfig,
 };
 use rustls::ClientConfig;
 use tokio::time::timeout;
@@ -81,7 +82,7 @@ impl Peer {
     #[must_use]
     pub fn tls(node: &Node) -> ClientConfig {
         let bundle = Bundle::load(&node.state().join("tls/client"));
-        let tls = bundle.and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
+        let tls = bundle.and_then(|own| own.client_config(Expect::Kind(nano_tls::Kind::Node)));
         tls.expect("the node made a bundle for clients")
     }
 
@@ -118,6 +119,23 @@ impl Peer {
         (sender, receiver)
     }
 
+    /// Greets as [`greet`](Self::greet) does, and leaves the stream in the test's own hands.
+    ///
+    /// # Panics
+    ///
+    /// If it is not welcome.
+    pub async fn greet_by_hand(&self) -> (SendStream, Frames) {
+        let opened = self.connection.open_bi().await;
+        let (mut sender, receiver) = opened.expect("the node takes a control stream");
+        let mut hello = BytesMut::new();
+        Control::Hello(Self::hello()).append(0, &mut hello);
+        let greeted = sender.write_all(&hello).await;
+        greeted.expect("the node reads the greeting");
+        let mut frames = Frames::new(receiver);
+        assert_eq!(frames.next().await.kind, Some(Kind::Welcome));
+        (sender, frames)
+    }
+
     /// Waits for the node to close the connection: its code, and why.
     ///
     /// # Panics
@@ -135,9 +153,65 @@ impl Peer {
     }
 }
 
+/// The frames of a stream, one by one.
+pub struct Frames {
+    stream: RecvStream,
+    splitter: Splitter,
+    ready: VecDeque<Received>,
+}
+
+/// A frame that came.
+pub struct Received {
+    /// What it is, if that is known.
+    pub kind: Option<Kind>,
+    /// Whose it is.
+    pub id: u64,
+    /// What it holds.
+    pub payload: Vec<u8>,
+}
+
+impl Frames {
+    /// Of a stream of which nothing was read yet.
+    #[must_use]
+    pub fn new(stream: RecvStream) -> Self {
+        Self {
+            stream,
+            splitter: Splitter::default(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next one.
+    ///
+    /// # Panics
+    ///
+    /// If none comes within [`PATIENCE`].
+    pub async fn next(&mut self) -> Received {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return frame;
+            }
+            let chunk = timeout(PATIENCE, self.stream.read_chunk(usize::MAX, true)).await;
+            let chunk = chunk.expect("a frame comes in time");
+            let chunk = chunk.expect("the stream can be read");
+            let bytes = chunk.expect("the stream goes on").bytes;
+            let ready = &mut self.ready;
+            let cut = self.splitter.push(bytes, |frame| {
+                ready.push_back(Received {
+                    kind: frame.kind,
+                    id: frame.id,
+                    payload: frame.payload.to_vec(),
+                });
+                Ok::<_, FrameError>(())
+            });
+            cut.expect("the node sends frames");
+        }
+    }
+}
+
 /// The bytes of a frame.
 #[must_use]
-pub fn frame(kind: frame::Kind, id: u64, payload: &[u8]) -> BytesMut {
+pub fn frame(kind: Kind, id: u64, payload: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
     frame::append(&mut out, kind, id, |out| out.extend_from_slice(payload));
     out
@@ -163,5 +237,5 @@ pub fn call(slot: u32, subject: &str, body: &[u8]) -> BytesMut {
         slot,
         generation: 0,
     };
-    frame(frame::Kind::Call, id.to_u64(), &payload)
+    frame(Kind::Call, id.to_u64(), &payload)
 }
