@@ -63,9 +63,11 @@ pub struct Config {
     pub max_in_flight: u32,
     /// The most calls in flight in all.
     pub max_calls: u32,
+    /// The most bytes of bodies in all; none for [`Config::max_bytes`] to choose.
+    pub max_bytes: Option<u64>,
     /// The most registered patterns, counted once an instance.
     pub max_patterns: u32,
-    /// Percent of the connections, calls and patterns that one identity may hold.
+    /// Percent of the connections, calls, bytes and patterns that one identity may hold.
     pub identity_share: u32,
 }
 
@@ -118,6 +120,12 @@ impl Config {
         resolve_after(Vec::new(), sources)
     }
 
+    /// The most bytes of bodies in all: 1 GiB unless set, or four bodies where they are larger.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+            .unwrap_or_else(|| (1 << 30).max(4 * self.max_body as u64))
+    }
+
     fn defaults(cores: usize, state: PathBuf) -> Config {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
         Config {
@@ -136,6 +144,7 @@ impl Config {
             max_connections: 20_000,
             max_in_flight: 65_536,
             max_calls: 1_000_000,
+            max_bytes: None,
             max_patterns: 2_000_000,
             identity_share: 100,
         }

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     listen::{
         self, BindError, Listeners,
-        http::{self, HttpContext, Intake},
+        http::{self, Bodies, HttpContext},
         quic,
     },
     quota::{self, Quotas},
@@ -93,7 +93,8 @@ impl Node {
         let quotas = Quotas::new(limits(&config));
         let (registry, registry_thread) =
             Registry::start(&state.registry(), config.grace, &quotas, failed.clone())?;
-        let switch = Switch::new(Arc::clone(registry.table()), quotas.of(HTTP_LOCAL));
+        let over_http = quotas.of(HTTP_LOCAL);
+        let switch = Switch::new(Arc::clone(registry.table()), Arc::clone(&over_http));
         let mut node = Self {
             quic: listeners.quic,
             http: listeners.http,
@@ -111,7 +112,7 @@ impl Node {
             http_context: Arc::new(HttpContext {
                 switch,
                 deadline: config.deadline,
-                intake: Intake::new(config.max_body),
+                bodies: Bodies::new(config.max_body, over_http),
                 connections: Arc::new(Semaphore::new(config.max_connections)),
                 tasks: TaskTracker::new(),
             }),
@@ -266,6 +267,7 @@ fn limits(config: &Config) -> quota::Limits {
         sessions: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
         patterns: config.max_patterns,
         calls: config.max_calls,
+        bytes: config.max_bytes(),
         share: config.identity_share,
     }
 }

@@ -1,14 +1,14 @@
 //! How much one identity, and all of them together, may hold of the node: sessions,
-//! patterns, calls in flight.
+//! patterns, calls in flight and the bytes of their bodies.
 //!
-//! What is held is a [`Permit`], which gives it back when dropped. Counting takes no lock;
-//! only a new session looks its identity up.
+//! What is held is a [`Permit`], a [`CallPermit`] or [`Room`], which gives it back when
+//! dropped. Counting takes no lock; only a new session looks its identity up.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,9 +31,11 @@ pub enum Resource {
     Patterns,
     /// Calls that the node has forwarded and that are not answered.
     Calls,
+    /// Bytes of bodies that the node holds, or may have to, for calls.
+    Bytes,
 }
 
-const RESOURCES: usize = 3;
+const RESOURCES: usize = 4;
 
 /// What all identities together may hold, and which share of it a single one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +46,8 @@ pub struct Limits {
     pub patterns: u32,
     /// Calls in all.
     pub calls: u32,
+    /// Bytes in all.
+    pub bytes: u64,
     /// Percent of each that one identity may hold.
     pub share: u32,
 }
@@ -51,7 +55,7 @@ pub struct Limits {
 /// What is held by all identities together.
 pub struct Quotas {
     limits: Limits,
-    held: [AtomicU32; RESOURCES],
+    held: [AtomicU64; RESOURCES],
     identities: Mutex<HashMap<String, Weak<Usage>>>,
 }
 
@@ -59,13 +63,25 @@ pub struct Quotas {
 pub struct Usage {
     identity: String,
     quotas: Arc<Quotas>,
-    held: [AtomicU32; RESOURCES],
+    held: [AtomicU64; RESOURCES],
 }
 
 /// One of something that is held.
 pub struct Permit {
     usage: Arc<Usage>,
     resource: Resource,
+}
+
+/// A call that is in flight, and the bytes that are held for it.
+pub struct CallPermit {
+    call: Permit,
+    bytes: u64,
+}
+
+/// Bytes that are held, and may become more.
+pub struct Room {
+    usage: Arc<Usage>,
+    bytes: u64,
 }
 
 impl Quotas {
@@ -100,11 +116,13 @@ impl Quotas {
 }
 
 impl Limits {
-    fn of(&self, resource: Resource) -> (&'static str, u32) {
+    /// How much of a resource there is, in which words, by which setting.
+    fn of(&self, resource: Resource) -> (u64, &'static str, &'static str) {
         match resource {
-            Resource::Sessions => ("max_connections", self.sessions),
-            Resource::Patterns => ("max_patterns", self.patterns),
-            Resource::Calls => ("max_calls", self.calls),
+            Resource::Sessions => (self.sessions.into(), "sessions", "max_connections"),
+            Resource::Patterns => (self.patterns.into(), "patterns", "max_patterns"),
+            Resource::Calls => (self.calls.into(), "calls in flight", "max_calls"),
+            Resource::Bytes => (self.bytes, "bytes of bodies", "max_bytes"),
         }
     }
 }
@@ -122,48 +140,106 @@ impl Usage {
     ///
     /// If the identity, or all together, hold as much as they may.
     pub fn take(self: &Arc<Self>, resource: Resource) -> Result<Permit, Failure> {
-        let limits = &self.quotas.limits;
-        let (setting, limit) = limits.of(resource);
-        let share = (u64::from(limit) * u64::from(limits.share)).div_ceil(100) as u32;
-        if !raise(&self.held[resource as usize], share) {
-            let message = format!(
-                "{} holds {share} {resource:?}, which is its share ({}% of {setting})",
-                self.identity, limits.share
-            );
-            return Err(used_up(message));
-        }
-        if !raise(&self.quotas.held[resource as usize], limit) {
-            lower(&self.held[resource as usize]);
-            let message = format!("the node holds {limit} {resource:?}, which is {setting}");
-            return Err(used_up(message));
-        }
+        self.raise(resource, 1)?;
         Ok(Permit {
             usage: Arc::clone(self),
             resource,
         })
     }
+
+    /// Takes a call for which so many bytes are held.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_call(self: &Arc<Self>, bytes: u64) -> Result<CallPermit, Failure> {
+        let call = self.take(Resource::Calls)?;
+        self.raise(Resource::Bytes, bytes)?;
+        Ok(CallPermit { call, bytes })
+    }
+
+    /// Room for no bytes yet.
+    #[must_use]
+    pub fn room(self: &Arc<Self>) -> Room {
+        Room {
+            usage: Arc::clone(self),
+            bytes: 0,
+        }
+    }
+
+    fn raise(&self, resource: Resource, amount: u64) -> Result<(), Failure> {
+        let limits = &self.quotas.limits;
+        let (limit, noun, setting) = limits.of(resource);
+        let share = (limit * u64::from(limits.share)).div_ceil(100);
+        if !raise(&self.held[resource as usize], amount, share) {
+            let message = format!(
+                "{} may hold {share} {noun}, its share ({}% of {setting})",
+                self.identity, limits.share
+            );
+            return Err(used_up(message));
+        }
+        if !raise(&self.quotas.held[resource as usize], amount, limit) {
+            lower(&self.held[resource as usize], amount);
+            let message = format!("the node may hold {limit} {noun} ({setting})");
+            return Err(used_up(message));
+        }
+        Ok(())
+    }
+
+    fn lower(&self, resource: Resource, amount: u64) {
+        lower(&self.held[resource as usize], amount);
+        lower(&self.quotas.held[resource as usize], amount);
+    }
+}
+
+impl Room {
+    /// Takes so many bytes more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Usage::take`]; the room stays as it was.
+    pub fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.usage.raise(Resource::Bytes, bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let resource = self.resource as usize;
-        lower(&self.usage.held[resource]);
-        lower(&self.usage.quotas.held[resource]);
+        self.usage.lower(self.resource, 1);
     }
 }
 
-/// Counts one more, unless that is over the limit. Counts that meet may both see the
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        self.call.usage.lower(Resource::Bytes, self.bytes);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.usage.lower(Resource::Bytes, self.bytes);
+    }
+}
+
+/// Counts so many more, unless that is over the limit. Counts that meet may both see the
 /// other's attempt and be refused one early, never let in one too many.
-fn raise(held: &AtomicU32, limit: u32) -> bool {
-    let is_within = held.fetch_add(1, Ordering::Relaxed) < limit;
+fn raise(held: &AtomicU64, amount: u64, limit: u64) -> bool {
+    if amount == 0 {
+        return true;
+    }
+    let is_within = held.fetch_add(amount, Ordering::Relaxed) + amount <= limit;
     if !is_within {
-        lower(held);
+        lower(held, amount);
     }
     is_within
 }
 
-fn lower(held: &AtomicU32) {
-    held.fetch_sub(1, Ordering::Relaxed);
+fn lower(held: &AtomicU64, amount: u64) {
+    if amount > 0 {
+        held.fetch_sub(amount, Ordering::Relaxed);
+    }
 }
 
 fn used_up(message: String) -> Failure {
@@ -174,25 +250,65 @@ fn used_up(message: String) -> Failure {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_identity_has_its_share_and_all_have_the_limit() {
-        let quotas = Quotas::new(Limits {
+    fn quotas() -> Arc<Quotas> {
+        Quotas::new(Limits {
             sessions: 1,
             patterns: 10,
-            calls: 1,
+            calls: 2,
+            bytes: 1000,
             share: 60,
-        });
+        })
+    }
+
+    fn message<T>(result: Result<T, Failure>) -> String {
+        let failure = result.err().map(|failure| failure.message.into_owned());
+        failure.unwrap_or_else(|| "taken".to_owned())
+    }
+
+    #[test]
+    fn an_identity_has_its_share_and_all_have_the_limit() {
+        let quotas = quotas();
         let (one, two) = (quotas.of("one"), quotas.of("two"));
         let take = |usage: &Arc<Usage>| usage.take(Resource::Patterns);
         let mut held: Vec<_> = (0..6).map(|_| take(&one).ok()).collect();
-        let refused = take(&one).err();
-        assert!(refused.is_some_and(|failure| failure.message.contains("one holds 6")));
+        let refused = message(take(&one));
+        assert_eq!(
+            refused,
+            "one may hold 6 patterns, its share (60% of max_patterns)"
+        );
         held.extend((0..4).map(|_| take(&two).ok()));
         assert!(held.iter().all(Option::is_some));
-        let refused = take(&two).err();
-        assert!(refused.is_some_and(|failure| failure.message.contains("max_patterns")));
+        let refused = message(take(&two));
+        assert_eq!(refused, "the node may hold 10 patterns (max_patterns)");
         held.remove(0);
         assert!(take(&two).is_ok(), "what was given back can be taken");
         assert!(quotas.of("one").take(Resource::Sessions).is_ok());
+    }
+
+    #[test]
+    fn bytes_of_calls_and_of_room_are_counted_together() {
+        let quotas = quotas();
+        let (one, two) = (quotas.of("one"), quotas.of("two"));
+        let call = one.take_call(500).ok();
+        let mut room = one.room();
+        assert!(room.grow(100).is_ok());
+        assert!(message(room.grow(1)).contains("60% of max_bytes"));
+        let mut other = two.room();
+        assert!(other.grow(400).is_ok());
+        assert!(message(other.grow(1)).contains("may hold 1000 bytes of bodies"));
+        drop(call);
+        assert!(other.grow(200).is_ok() && room.grow(300).is_ok());
+        drop((room, other));
+        assert!(one.take_call(600).is_ok(), "all of it was given back");
+    }
+
+    #[test]
+    fn a_call_that_is_refused_for_its_bytes_holds_nothing() {
+        let one = quotas().of("one");
+        for _ in 0..3 {
+            assert!(message(one.take_call(601)).contains("max_bytes"));
+        }
+        let held = [one.take_call(0), one.take_call(600)];
+        assert!(held.iter().all(Result::is_ok));
     }
 }

@@ -384,32 +384,36 @@ impl Actor {
         if changes.is_empty() {
             return Ok(());
         }
-        let Err(error) = self.store.commit(changes) else {
-            return Ok(());
-        };
-        if self.next_renewal.is_none() {
-            tracing::error!(%error, "the registry's store failed; another one is made");
-            self.store.close();
+        match self.store.commit(changes) {
+            Ok(()) => Ok(()),
+            Err(error) => self.renew(&error),
         }
-        self.renew(&error)
     }
 
-    /// Makes another store of what the table holds, unless that failed just now.
+    /// Makes another store of what the table holds, unless that failed just now. Said is
+    /// once that the store failed, and once that there is one again.
     fn renew(&mut self, failed: &StoreError) -> Result<(), Failure> {
         let now = Instant::now();
-        let renewed = match self.next_renewal {
-            Some(next) if now < next => return Err(not_durable(failed)),
-            _ => self.store.renew(members(&self.table), Before::SetAside),
-        };
-        match renewed {
+        if self.next_renewal.is_some_and(|next| now < next) {
+            return Err(not_durable(failed));
+        }
+        self.store.close();
+        let has_failed_before = self.next_renewal.take().is_some();
+        match self.store.renew(members(&self.table), Before::SetAside) {
+            Ok(()) if has_failed_before => {
+                tracing::warn!("the registry has a store again, which holds every route known");
+                Ok(())
+            }
             Ok(()) => {
-                tracing::warn!("the registry has a new store, which holds every route known");
-                self.next_renewal = None;
+                tracing::error!(error = %failed, "the registry's store failed: it is set \
+                    aside, and a new one holds every route known");
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "no store can be made: calls are served, but \
-                    registrations refused until one can");
+                if !has_failed_before {
+                    tracing::error!(%error, "the registry's store cannot be written: calls are \
+                        served, but registrations refused until it can");
+                }
                 self.next_renewal = Some(now + RENEWAL);
                 Err(not_durable(&error))
             }

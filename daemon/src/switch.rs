@@ -11,12 +11,13 @@ use nano_routing::{Candidate, Pattern, PatternError, Standing, canonical, pick};
 use nano_wire::{
     CallHeader, CallId, Code, Failure, Hop,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
+    transport::STREAM_WINDOW,
 };
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     listen::HttpAnswer,
-    quota::{Permit, Resource, Usage},
+    quota::{CallPermit, Usage},
     table::{Member, Published},
 };
 
@@ -40,7 +41,7 @@ pub struct Switch {
 pub struct Forwarded {
     reply_to: ReplyTo,
     member: Arc<Member>,
-    permit: Permit,
+    permit: CallPermit,
 }
 
 /// Where an answer goes.
@@ -94,8 +95,8 @@ impl Switch {
         let Some((pattern, members)) = table.longest_match(&subject) else {
             return reply_to.fail(&no_route(&subject));
         };
-        // 4. A place among the calls of its caller.
-        let permit = match self.caller.take(Resource::Calls) {
+        // 4. A place among the calls of its caller, and room for its bytes.
+        let permit = match self.caller.take_call(held_of(&body)) {
             Ok(permit) => permit,
             Err(failure) => return reply_to.fail(&failure),
         };
@@ -117,7 +118,7 @@ struct Attempt<'h, 'b> {
     body: OutBody<'b>,
     now: Instant,
     reply_to: ReplyTo,
-    permit: Permit,
+    permit: CallPermit,
 }
 
 impl Attempt<'_, '_> {
@@ -219,7 +220,7 @@ impl Handler for Switch {
 
 impl Forwarded {
     /// The call is no longer in flight at its instance.
-    fn ended(self) -> (ReplyTo, Permit) {
+    fn ended(self) -> (ReplyTo, CallPermit) {
         self.member.instance.in_flight().end();
         (self.reply_to, self.permit)
     }
@@ -264,6 +265,17 @@ impl ReplyTo {
             Self::Http(_) => self.answer(Answer::Failed(failure.clone())),
         }
         None
+    }
+}
+
+/// Bytes of a call's body that the node has to hold, at most: of one that is passed on as it
+/// comes, what its stream may bring before it waits. A body that the node has read itself
+/// was counted by its reader.
+fn held_of(body: &OutBody<'_>) -> u64 {
+    match body {
+        OutBody::Slice(slice) => slice.len() as u64,
+        OutBody::Relay(body) => body.len().min(STREAM_WINDOW.into()),
+        OutBody::Bytes(_) => 0,
     }
 }
 

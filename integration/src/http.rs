@@ -63,6 +63,23 @@ impl Http {
         Response::parse(&bytes)
     }
 
+    /// Sends bytes that may be no request, and reads until the connection's end, however it
+    /// comes: the response, if there is one.
+    ///
+    /// # Panics
+    ///
+    /// If the connection does not end, or what comes is no response.
+    pub async fn throw(&self, bytes: impl AsRef<[u8]>) -> Option<Response> {
+        let stream = TcpStream::connect(self.address).await;
+        let mut stream = stream.expect("the node listens");
+        // The node may have read enough before all of it is sent.
+        let _ = stream.write_all(bytes.as_ref()).await;
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        let _ = ended.expect("the connection ends in time");
+        (!answer.is_empty()).then(|| Response::parse(&answer))
+    }
+
     /// Sends bytes, and leaves the connection open.
     ///
     /// # Panics

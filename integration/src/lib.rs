@@ -6,6 +6,7 @@
 
 mod http;
 mod node;
+pub mod peer;
 mod process;
 mod registrar;
 mod service;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use http::{Http, Response};
 pub use node::{Node, NodeBuilder, example, nanod};
+pub use peer::Peer;
 pub use process::Process;
 pub use registrar::{Registered, Registrar};
 pub use service::{ServiceBuilder, ServiceProcess};

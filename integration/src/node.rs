@@ -4,7 +4,7 @@ use std::{
     env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command as StdCommand,
+    process::{Command as StdCommand, ExitStatus},
     sync::OnceLock,
 };
 
@@ -76,8 +76,17 @@ pub struct NodeBuilder {
     http: String,
     quic: String,
     arguments: Vec<String>,
-    /// Bytes of the file system that the state is on, if it has one of its own.
-    disk: Option<u64>,
+    disk: Disk,
+}
+
+/// What the node's state is on.
+enum Disk {
+    /// What the temporary folders of this machine are on.
+    Shared,
+    /// A file system of so many bytes, which only the node sees.
+    Own(u64),
+    /// The shared one, of which the node may not write this folder.
+    ReadOnly(PathBuf),
 }
 
 /// A running node.
@@ -109,7 +118,14 @@ impl NodeBuilder {
     /// Gives it a file system of so many bytes for its state, which no other process sees.
     #[must_use]
     pub fn disk(mut self, bytes: u64) -> Self {
-        self.disk = Some(bytes);
+        self.disk = Disk::Own(bytes);
+        self
+    }
+
+    /// Lets it read, but not write, a folder of its state, or all of it if `inside` is "".
+    #[must_use]
+    pub fn read_only(mut self, inside: &str) -> Self {
+        self.disk = Disk::ReadOnly(self.state_folder().join(inside));
         self
     }
 
@@ -123,16 +139,7 @@ impl NodeBuilder {
         if let Err(error) = fs::remove_file(&ready_file) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
         }
-        let mut command = self.command();
-        command
-            .args(["--http", &self.http, "--quic", &self.quic])
-            .arg("--state")
-            .arg(self.state_folder())
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .args(["--threads", "2"])
-            .args(&self.arguments);
-        let mut process = Process::start(&mut command);
+        let mut process = self.process(&ready_file);
         let ready: Ready = until("the node to be ready", async || {
             assert!(!process.has_ended(), "the node ended before it was ready");
             let text = fs::read_to_string(&ready_file).ok()?;
@@ -147,19 +154,56 @@ impl NodeBuilder {
         }
     }
 
-    /// The binary, or a shell that mounts the node's own file system and becomes it.
+    /// Starts it where it cannot serve: how it ended, and what it said.
+    pub async fn refused(&self) -> (ExitStatus, String) {
+        let ready_file = self.state.path().join("ready.json");
+        self.process(&ready_file).last_words().await
+    }
+
+    fn process(&self, ready_file: &Path) -> Process {
+        let mut command = self.command();
+        command
+            .args(["--http", &self.http, "--quic", &self.quic])
+            .arg("--state")
+            .arg(self.state_folder())
+            .arg("--ready-file")
+            .arg(ready_file)
+            .args(&self.arguments);
+        if !self
+            .arguments
+            .iter()
+            .any(|argument| argument == "--threads")
+        {
+            command.args(["--threads", "2"]);
+        }
+        Process::start(&mut command)
+    }
+
+    /// The binary, or a shell that mounts what the node's state is on and becomes it. It
+    /// leaves the node to hear of a file that is too large, see [`Process::limit_files`].
     fn command(&self) -> Command {
         let nanod = nanod();
-        let Some(bytes) = self.disk else {
-            return nanod;
+        let (mount, size, place) = match &self.disk {
+            Disk::Shared => return nanod,
+            Disk::Own(bytes) => (
+                r#"mount -t tmpfs -o "size=$0" none "$1""#,
+                bytes.to_string(),
+                self.state_folder(),
+            ),
+            Disk::ReadOnly(place) => (
+                r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1""#,
+                String::new(),
+                place.clone(),
+            ),
         };
-        fs::create_dir_all(self.state_folder()).expect("a folder can be made to mount on");
-        let mount = r#"mount -t tmpfs -o "size=$0" none "$1" && shift && exec "$@""#;
+        fs::create_dir_all(&place).expect("a folder can be made to mount on");
+        let become_it = format!("trap '' XFSZ; {mount} && shift && exec \"$@\"");
         let mut command = clean(Path::new("unshare"));
         command
-            .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
-            .arg(bytes.to_string())
-            .arg(self.state_folder())
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+            .arg(become_it)
+            .arg(size)
+            .arg(place)
             .arg(nanod.as_std().get_program());
         command
     }
@@ -182,7 +226,7 @@ impl Node {
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
             arguments: Vec::new(),
-            disk: None,
+            disk: Disk::Shared,
         }
     }
 
@@ -197,11 +241,11 @@ impl Node {
         let folder = self.builder.state_folder();
         match self.builder.disk {
             // Mounted where only the node sees it; proc(5) shows it to others.
-            Some(_) => {
+            Disk::Own(_) => {
                 let root = PathBuf::from(format!("/proc/{}/root", self.process.pid()));
                 root.join(folder.strip_prefix("/").unwrap_or(&folder))
             }
-            None => folder,
+            Disk::Shared | Disk::ReadOnly(_) => folder,
         }
     }
 
@@ -235,18 +279,41 @@ impl Node {
 
     /// A second process on the same state and addresses, once this one is gone.
     pub async fn start_again(self) -> Self {
-        let Self {
-            process,
-            http,
-            quic,
-            builder,
-        } = self;
-        drop(process);
-        let builder = NodeBuilder {
-            http: http.to_string(),
-            quic: quic.to_string(),
-            ..builder
+        self.again().start().await
+    }
+
+    /// How to start a second process on the same state and addresses. This one is killed.
+    #[must_use]
+    pub fn again(self) -> NodeBuilder {
+        NodeBuilder {
+            http: self.http.to_string(),
+            quic: self.quic.to_string(),
+            ..self.builder
+        }
+    }
+
+    /// Makes its own file system read-only, or writable again. The system does that only
+    /// once no file is open for writing, so it is done in two halves: a read-only mount
+    /// hides the folder, and files that are open take no more.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub async fn set_read_only(&self, is_read_only: bool) {
+        let folder = self.builder.state_folder();
+        let script = if is_read_only {
+            r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0""#
+        } else {
+            r#"umount "$0""#
         };
-        builder.start().await
+        let mut enter = clean(Path::new("nsenter"));
+        enter
+            .args(["--user", "--preserve-credentials", "--mount", "--target"])
+            .arg(self.process.pid().to_string())
+            .args(["sh", "-c", script])
+            .arg(folder);
+        let status = enter.status().await.expect("nsenter runs");
+        assert!(status.success(), "the folder cannot be mounted");
+        self.process.limit_files(is_read_only.then_some(0));
     }
 }

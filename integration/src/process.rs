@@ -5,10 +5,11 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
+    sync::watch,
     time::timeout,
 };
 
@@ -19,10 +20,12 @@ pub struct Process {
     child: Child,
     pid: Pid,
     lines: Lines<BufReader<ChildStdout>>,
+    said: watch::Receiver<String>,
 }
 
 impl Process {
-    /// Starts a process; what it prints on standard output is read line by line.
+    /// Starts a process; what it prints on standard output is read line by line, and what
+    /// it says on standard error is kept, and passed on.
     ///
     /// # Panics
     ///
@@ -32,12 +35,17 @@ impl Process {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let stdout = child.stdout.take().expect("standard output was piped");
+        let stderr = child.stderr.take().expect("standard error was piped");
+        let (sender, said) = watch::channel(String::new());
+        tokio::spawn(keep(stderr, sender));
         Self {
+            said,
             pid: pid.expect("a process that was just started has a pid"),
             lines: BufReader::new(stdout).lines(),
             child,
@@ -54,6 +62,38 @@ impl Process {
             .await
             .expect("a process of the test prints a line in time")
             .expect("standard output is UTF-8")
+    }
+
+    /// What it has said on standard error so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.said.borrow().clone()
+    }
+
+    /// Waits until it says something on standard error, and gives all that it has said.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within [`PATIENCE`].
+    pub async fn says(&self, words: &str) -> String {
+        let mut said = self.said.clone();
+        let heard = timeout(PATIENCE, said.wait_for(|said| said.contains(words))).await;
+        match heard {
+            Ok(Ok(said)) => said.clone(),
+            _ => panic!("{words:?} was not said, but:\n{}", self.said()),
+        }
+    }
+
+    /// Waits for its end, and gives all that it has said on standard error.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end within [`PATIENCE`].
+    pub async fn last_words(&mut self) -> (ExitStatus, String) {
+        let status = self.ended().await;
+        // Changes until its standard error is closed.
+        while self.said.changed().await.is_ok() {}
+        (status, self.said())
     }
 
     /// Its process id.
@@ -105,6 +145,31 @@ impl Process {
         self.ended().await
     }
 
+    /// Has every write to a file fail that would make one larger than so many bytes, as a
+    /// disk may that was writable when the file was opened; `None` for no limit.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(self.pid), Resource::Fsize, limit).expect("a child's limits can be set");
+    }
+
+    /// Its open files and sockets.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        files.expect("the process is still there").count()
+    }
+
     /// Most memory that it has held so far, in bytes (`VmHWM` of proc(5)).
     ///
     /// # Panics
@@ -117,5 +182,17 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("every process has a peak of memory") * 1024
+    }
+}
+
+/// Keeps what a process says, and passes it on to whoever reads the test's own output.
+async fn keep(stderr: ChildStderr, said: watch::Sender<String>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{line}");
+        said.send_modify(|said| {
+            said.push_str(&line);
+            said.push('\n');
+        });
     }
 }

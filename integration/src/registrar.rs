@@ -1,18 +1,14 @@
 //! An instance that registers pattern after pattern and knows which were acknowledged, for
 //! tests that end its node in the middle.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use nano_tls::{Bundle, Expect, Kind};
 use nano_wire::{
-    InstanceId,
-    control::{self, ControlReceiver, ControlSender},
-    message::{Control, Hello, Limits, OLDEST_VERSION, Policy, Register, VERSION},
-    transport,
+    control::{ControlReceiver, ControlSender},
+    message::{Control, Policy, Register},
 };
-use quinn::{Endpoint, crypto::rustls::QuicClientConfig};
 
-use crate::{Node, any_address};
+use crate::{Node, Peer};
 
 /// Requests that are sent before the first answer is awaited.
 const AHEAD: u64 = 32;
@@ -21,7 +17,7 @@ const AHEAD: u64 = 32;
 pub struct Registrar {
     sender: ControlSender,
     receiver: ControlReceiver,
-    _endpoint: Endpoint,
+    _peer: Peer,
 }
 
 /// What came of registering.
@@ -40,39 +36,12 @@ impl Registrar {
     ///
     /// If the node does not let it in.
     pub async fn connect(node: &Node) -> Self {
-        let bundle = Bundle::load(&node.state().join("tls/client"));
-        let tls = bundle.and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
-        let tls = tls.expect("the node made a bundle for clients");
-        let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 suits QUIC");
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport::config());
-        let endpoint = Endpoint::client(any_address()).expect("loopback has a free port");
-        let connecting = endpoint.connect_with(config, node.quic, "nanod");
-        let connection = connecting.expect("the address is valid").await;
-        let connection = connection.expect("the node lets its own clients in");
-        let opened = control::open(&connection).await;
-        let (mut sender, mut receiver) = opened.expect("the node takes a control stream");
-        let hello = Hello {
-            version: VERSION,
-            oldest: OLDEST_VERSION,
-            instance: InstanceId::random(),
-            limits: Limits {
-                max_in_flight: 1,
-                max_body: 1,
-            },
-            agent: "registrar".to_owned(),
-        };
-        let greeted = sender.send(0, &Control::Hello(hello)).await;
-        greeted.expect("the node reads the greeting");
-        let welcome = receiver
-            .recv()
-            .await
-            .expect("the node answers the greeting");
-        assert!(matches!(welcome, (_, Control::Welcome(_))), "{welcome:?}");
+        let peer = Peer::connect(node).await;
+        let (sender, receiver) = peer.greet().await;
         Self {
             sender,
             receiver,
-            _endpoint: endpoint,
+            _peer: peer,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nano_client::{Certainty, Client, Code, ConnectError, Service};
 use nano_integration::{Node, until};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 fn service(patterns: &[&str]) -> nano_client::ServiceBuilder {
     patterns
@@ -75,6 +76,110 @@ async fn an_identity_has_no_more_than_its_share_of_the_calls() {
             .act::<_, Value>("a:1", &json!({"Do": "name"}))
             .await
             .ok()
+    })
+    .await;
+}
+
+/// A message of about so many bytes.
+fn sized(task: &str, bytes: usize) -> Value {
+    json!({"Pattern": "a:1", "Do": task, "Filling": "x".repeat(bytes)})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_has_no_more_than_its_share_of_the_bytes() {
+    let node = Node::builder()
+        .flag("--max-bytes", "1MiB")
+        .flag("--identity-share", 50)
+        .start()
+        .await;
+    let _service = node.service("one").pattern("a:1").start().await;
+    let client = node.client().await;
+    // Each takes 256 KiB, since it is passed on as it comes.
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let client = client.clone();
+            let message = sized("hold", 400_000);
+            tokio::spawn(async move { client.act::<_, Value>("a:1", &message).await })
+        })
+        .collect();
+    until("the calls to be in flight", async || {
+        let response = node.http().post(&sized("count", 0)).await;
+        (response.json()["Begun"] == 2).then_some(())
+    })
+    .await;
+    for bytes in [400_000, 10] {
+        let message = sized("name", bytes);
+        let failure = client.act::<_, Value>("a:1", &message).await.unwrap_err();
+        assert_eq!(
+            (failure.code, failure.certainty),
+            (Code::Overloaded, Certainty::NotSent)
+        );
+        let reason = "may hold 524288 bytes of bodies, its share (50% of max_bytes)";
+        assert!(failure.message.contains(reason), "{failure}");
+    }
+    // Another identity has its own share.
+    let response = node.http().post(&sized("name", 400_000)).await;
+    assert_eq!(response.status, 200);
+    for call in held {
+        call.abort();
+    }
+    until("calls that were given up to make room", async || {
+        let message = sized("name", 400_000);
+        client.act::<_, Value>("a:1", &message).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_come_slowly_hold_no_more_bytes_than_there_are() {
+    let node = Node::builder().flag("--max-bytes", "1MiB").start().await;
+    let _service = node.service("one").pattern("a:1").start().await;
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    let begun = node
+        .http()
+        .open(head.to_owned() + &" ".repeat(900_000))
+        .await;
+    let refused = until("the first one to be held", async || {
+        let response = node.http().post(&sized("name", 300_000)).await;
+        (response.status != 200).then_some(response)
+    })
+    .await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("nano-error"), Some("overloaded"));
+    assert_eq!(refused.header("nano-certainty"), Some("not_sent"));
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("max_bytes"), "{message}");
+    drop(begun);
+    until("what was held to be given back", async || {
+        let response = node.http().post(&sized("name", 300_000)).await;
+        (response.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes_hold_no_more_bytes_than_there_are() {
+    let node = Node::builder().flag("--max-bytes", "16MiB").start().await;
+    let _service = node.service("one").pattern("a:1").start().await;
+    let grow = json!({"Pattern": "a:1", "Do": "grow", "Bytes": 10_000_000});
+    let body = grow.to_string();
+    let length = body.len();
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}");
+    let mut unread = node.http().open(request).await;
+    unread.read_u8().await.unwrap();
+    let refused = node.http().post(&grow).await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("nano-error"), Some("overloaded"));
+    assert_eq!(refused.header("nano-certainty"), Some("executed"));
+    assert_eq!(refused.header("retry-after"), None);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("no room for the answer"), "{message}");
+    assert!(message.contains("max_bytes"), "{message}");
+    drop(unread);
+    until("what was held to be given back", async || {
+        let response = node.http().post(&grow).await;
+        (response.status == 200).then_some(())
     })
     .await;
 }

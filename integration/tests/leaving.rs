@@ -258,25 +258,3 @@ async fn a_second_node_is_refused_the_folder_and_the_ports() {
         404
     );
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_read_is_set_aside() {
-    let mut node = Node::start().await;
-    let _service = node.service("one").pattern("a:1").start().await;
-    node.process.kill().await;
-    let store = node.state().join("registry");
-    for entry in std::fs::read_dir(&store).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            std::fs::write(path, b"no store").unwrap();
-        }
-    }
-    let node = node.start_again().await;
-    let client = node.client().await;
-    until("the service to be back", async || name(&client).await.ok()).await;
-    let aside = std::fs::read_dir(node.state()).unwrap().any(|entry| {
-        let name = entry.unwrap().file_name();
-        name.to_string_lossy().starts_with("registry.aside-")
-    });
-    assert!(aside, "the broken store is kept");
-}

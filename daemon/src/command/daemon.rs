@@ -57,9 +57,13 @@ async fn serve(config: Config) -> ExitCode {
     }
 }
 
+/// The store's library logs each error that it also returns, and the node says what it
+/// means. A filter that names the library wins over this.
+const QUIET: &str = "sled=off";
+
 /// Logs go to standard error.
 fn start_log(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
         .map_err(|error| format!("log: {:?} is no filter of logs: {error}", config.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -109,6 +109,12 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Integer(1..=100_000_000, |config, n| config.max_calls = n),
     },
     Setting {
+        key: "max_bytes",
+        help: "Most bytes of the bodies of calls in flight",
+        default: "1 GiB, or four of the largest bodies",
+        kind: Kind::Size(MIB..=1024 * GIB, |config, n| config.max_bytes = Some(n)),
+    },
+    Setting {
         key: "max_patterns",
         help: "Most registered patterns, counted once an instance",
         default: "2000000",
@@ -116,7 +122,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "identity_share",
-        help: "Percent of connections, calls and patterns that one identity may hold",
+        help: "Percent of connections, calls, bytes and patterns that one identity may hold",
         default: "100",
         kind: Kind::Integer(1..=100, |config, n| config.identity_share = n),
     },
@@ -213,7 +219,7 @@ enum Kind {
     Address(fn(&mut Config, SocketAddr)),
     Path(fn(&mut Config, PathBuf)),
     Integer(RangeInclusive<u32>, fn(&mut Config, u32)),
-    Size(RangeInclusive<u32>, fn(&mut Config, u32)),
+    Size(RangeInclusive<u64>, fn(&mut Config, u64)),
     Filter(fn(&mut Config, String)),
     Format(fn(&mut Config, LogFormat)),
 }
@@ -257,20 +263,20 @@ fn not_blank(text: &str) -> Option<&str> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-fn within(range: &RangeInclusive<u32>, number: u32) -> Option<u32> {
+fn within<T: PartialOrd>(range: &RangeInclusive<T>, number: T) -> Option<T> {
     range.contains(&number).then_some(number)
 }
 
 /// Parses `16777216`, `16MiB` or `16 MiB`.
-fn parse_size(text: &str) -> Option<u32> {
+fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = UNITS
         .iter()
         .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?.trim_end(), *unit)))
         .unwrap_or((text, 1));
-    number.parse::<u32>().ok()?.checked_mul(unit)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-fn show_size(bytes: u32) -> String {
+fn show_size(bytes: u64) -> String {
     UNITS
         .iter()
         .find(|(_, unit)| bytes.is_multiple_of(*unit))
@@ -294,9 +300,9 @@ fn millis(number: u32) -> Duration {
 
 const A_PATH: &str = "a path";
 const HOUR_MS: u32 = 3_600_000;
-const KIB: u32 = 1 << 10;
-const MIB: u32 = 1 << 20;
-const GIB: u32 = 1 << 30;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 
 /// The suffixes of sizes, the largest first.
-const UNITS: [(&str, u32); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];
+const UNITS: [(&str, u64); 3] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];

@@ -97,10 +97,20 @@ fn defaults() {
         max_connections: 20_000,
         max_in_flight: 65_536,
         max_calls: 1_000_000,
+        max_bytes: None,
         max_patterns: 2_000_000,
         identity_share: 100,
     };
     assert_eq!(Machine::new().config(), expected);
+}
+
+#[test]
+fn four_of_the_largest_bodies_find_room() {
+    let bytes = |machine: Machine| machine.config().max_bytes();
+    assert_eq!(bytes(Machine::new()), 1 << 30);
+    let large = || Machine::new().flag("max_body", "1GiB");
+    assert_eq!(bytes(large()), 4 << 30);
+    assert_eq!(bytes(large().flag("max_bytes", "2GiB")), 2 << 30);
 }
 
 #[test]
@@ -142,6 +152,7 @@ fn every_setting_is_heard_in_every_layer() {
         max_connections: 4,
         max_in_flight: 5,
         max_calls: 6,
+        max_bytes: Some(7 << 30),
         max_patterns: 8,
         identity_share: 9,
     };
@@ -161,6 +172,7 @@ fn every_setting_is_heard_in_every_layer() {
         "4",
         "5",
         "6",
+        "7 GiB",
         "8",
         "9",
     ];
@@ -295,7 +307,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 17] = [
+    let bounds: [(&str, [&[&str]; 2]); 18] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -330,6 +342,10 @@ fn every_setting_has_its_bounds() {
         ("max_connections", [&["1", "1000000"], &["0", "1000001"]]),
         ("max_in_flight", [&["1", "1048576"], &["0", "1048577"]]),
         ("max_calls", [&["1", "100000000"], &["0", "100000001"]]),
+        (
+            "max_bytes",
+            [&["1MiB", "1024GiB"], &["1048575", "1025GiB", "1TiB"]],
+        ),
         ("max_patterns", [&["1", "100000000"], &["0", "100000001"]]),
         ("identity_share", [&["1", "100"], &["0", "101"]]),
     ];
@@ -434,6 +450,7 @@ fn the_sample_shows_the_defaults() {
         state: "/var/lib/nanod".into(),
         tls: Some("/etc/nanod/tls".into()),
         ready_file: Some("/run/nanod/ready".into()),
+        max_bytes: Some(1 << 30),
         ..Machine::new().config()
     };
     assert_eq!(sample.config(), examples);
@@ -455,7 +472,7 @@ fn the_sample_and_the_help_name_every_setting() {
         );
         assert!(!help.ends_with('.'), "{help}");
         let by_default = Machine::new().flag(key, default).resolve();
-        let in_words = ["state", "tls", "threads", "ready_file"].contains(key);
+        let in_words = ["state", "tls", "threads", "ready_file", "max_bytes"].contains(key);
         assert!(in_words || by_default.is_ok_and(|config| config == Machine::new().config()));
     }
 }

@@ -3,9 +3,10 @@
 //! A request becomes a call on the [switch](crate::switch); its body goes to the service
 //! unchanged, and the service's answer comes back as the response.
 
+mod bodies;
 mod guard;
-mod intake;
 mod message;
+mod paced;
 mod response;
 
 use std::{
@@ -35,15 +36,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::coop,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::switch::{Job, ReplyTo, Switch};
 
+pub use bodies::Bodies;
 use guard::Guard;
-pub use intake::Intake;
+use paced::Paced;
 
 pub use message::Message;
 
@@ -52,9 +53,6 @@ const FIRST_HEADERS: Duration = Duration::from_secs(5);
 
 /// Longest wait for the headers of any further request, the pause before it included.
 const HEADERS: Duration = Duration::from_secs(30);
-
-/// A client that takes nothing of its answer for so long is disconnected.
-const STALL: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's headers.
 const HEADERS_LIMIT: usize = 16 * 1024;
@@ -72,7 +70,7 @@ pub struct HttpContext {
     /// Deadline of calls that name none.
     pub deadline: Duration,
     /// Where bodies come in.
-    pub intake: Intake,
+    pub bodies: Bodies,
     /// Room for connections.
     pub connections: Arc<Semaphore>,
     /// Open connections.
@@ -165,8 +163,6 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "an HTTP connection ended early");
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALL));
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
@@ -177,7 +173,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_LIMIT)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(Paced::new(stream)), service);
     let mut connection = pin!(connection);
     let mut first_headers = pin!(sleep(FIRST_HEADERS));
     let (mut is_stopping, mut is_timed) = (false, true);
@@ -226,11 +222,11 @@ async fn answer(
                 "registering over HTTP is not available in this version; use the client library",
             ));
         }
-        let held = context.intake.read(body).await?;
-        let message = Message::parse(&held.bytes).map_err(bad_request)?;
+        let bytes = context.bodies.read(body).await?;
+        let message = Message::parse(&bytes).map_err(bad_request)?;
         wants_body &= !message.service_request;
         let subject = subject.insert(message.pattern);
-        call(subject, held.bytes.clone(), &parts.headers, context).await
+        call(subject, bytes.clone(), &parts.headers, context).await
     }
     .await;
     match outcome {
@@ -267,25 +263,15 @@ async fn call(
     let answer = answered.await;
     drop(running);
     match answer {
-        Ok(HttpAnswer::Reply(encoding, HttpBody::Whole(bytes))) => Ok((encoding, bytes)),
+        Ok(HttpAnswer::Reply(encoding, HttpBody::Whole(bytes))) => {
+            Ok((encoding, context.bodies.keep(bytes)?))
+        }
         Ok(HttpAnswer::Reply(encoding, HttpBody::Coming(body))) => {
-            Ok((encoding, collect(body, now + remaining).await?))
+            let bytes = context.bodies.fetch(body, now + remaining).await?;
+            Ok((encoding, bytes))
         }
         Ok(HttpAnswer::Failed(failure)) => Err(*failure),
         Err(_) => Err(lost("the node dropped the call")),
-    }
-}
-
-async fn collect(body: IncomingBody, deadline: Instant) -> Result<Bytes, Failure> {
-    match timeout_at(deadline, body.collect()).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(lost(format!("the answer's body did not arrive: {error}"))),
-        Err(_) => Err(Failure::new(
-            Code::Deadline,
-            Certainty::MaybeExecuted,
-            Hop::Node,
-            "the deadline passed while the answer's body came",
-        )),
     }
 }
 

@@ -15,6 +15,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// Bytes of an answer that the kernel takes before it has sent them. With more it would ask
+/// for the next ones so seldom that a slow client looks like one that takes nothing.
+const UNSENT: u32 = 128 * 1024;
+
 /// The sockets, one pair a thread.
 pub struct Listeners {
     /// Where QUIC listens.
@@ -102,6 +106,8 @@ fn bind_tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Connections inherit it.
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -13,10 +13,20 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 
 use super::store::StoreError;
+
+/// Longest that a store which this process has closed stays locked: sled lets go of its
+/// files on threads of its own.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What becomes of a store that another replaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,6 +84,25 @@ pub(super) fn set_aside(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
     let aside = beside(folder, &format!(".aside-{}", now.as_millis()));
     rename(folder, &aside)?;
     Ok(Some(aside))
+}
+
+/// Waits until nobody holds the lock of its log file; false if that does not end.
+pub(super) fn is_free(folder: &Path) -> bool {
+    let end = Instant::now() + CLOSING;
+    while is_locked(folder) {
+        if Instant::now() > end {
+            return false;
+        }
+        thread::sleep(CLOSING / 100);
+    }
+    true
+}
+
+fn is_locked(folder: &Path) -> bool {
+    // One that cannot be opened is for sled to complain of. The lock ends with the file.
+    File::open(folder.join("db")).is_ok_and(|log| {
+        flock(&log, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    })
 }
 
 /// Bytes that its files take.

@@ -60,8 +60,34 @@ pub enum StoreError {
         /// What the system says.
         error: io::Error,
     },
+    /// The system lets nobody write it now; nothing is wrong with what is in it.
+    #[error(
+        "the store in {} cannot be written: {error}; it is left as it is. Make it writable and \
+         see to it that there is room, or give the node another folder with --state DIR",
+        folder.display()
+    )]
+    Unwritable {
+        /// Its folder.
+        folder: PathBuf,
+        /// What the system says.
+        error: sled::Error,
+    },
+    /// Another process uses it.
+    #[error(
+        "the store in {} is in use by another process; stop that one, or give this node another \
+         folder with --state DIR",
+        folder.display()
+    )]
+    InUse {
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// It was written by another version.
-    #[error("the store in {} has format {found}, this nanod knows {FORMAT}", folder.display())]
+    #[error(
+        "the store in {} has format {found}, this nanod knows {FORMAT}: {} nanod has written it",
+        folder.display(),
+        if *found > FORMAT { "a newer" } else { "an older" }
+    )]
     Format {
         /// Its folder.
         folder: PathBuf,
@@ -169,11 +195,15 @@ struct Open {
 }
 
 impl Store {
-    /// Opens the store, or sets aside one that cannot be opened and begins a new one.
+    /// Opens the store, or sets aside one that cannot be read and begins a new one.
     pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Vec<Stored>), StoreError> {
         folder::recover(folder)?;
         let (open, stored) = match open_and_read(folder) {
             Ok(opened) => opened,
+            // In another place, or later, it would be as good as ever.
+            Err(error @ (StoreError::Unwritable { .. } | StoreError::InUse { .. })) => {
+                return Err(error);
+            }
             Err(error) => {
                 let aside = folder::set_aside(folder)?.unwrap_or_default();
                 tracing::error!(
@@ -300,6 +330,10 @@ fn write(folder: &Path, open: &Open, changes: &[Change]) -> Result<(), StoreErro
 }
 
 fn open(folder: &Path) -> Result<Open, StoreError> {
+    if !folder::is_free(folder) {
+        let folder = folder.to_owned();
+        return Err(StoreError::InUse { folder });
+    }
     let is_new = !folder.exists();
     let db = sled::Config::new()
         .path(folder)
@@ -380,10 +414,24 @@ fn key(pattern: &Pattern, instance: InstanceId) -> Vec<u8> {
 }
 
 fn failed(folder: &Path, error: sled::Error) -> StoreError {
-    StoreError::Sled {
-        folder: folder.to_owned(),
-        error,
+    let folder = folder.to_owned();
+    match &error {
+        sled::Error::Io(reason) if is_of_the_place(reason.kind()) => {
+            StoreError::Unwritable { folder, error }
+        }
+        _ => StoreError::Sled { folder, error },
     }
+}
+
+/// Whether an error says something of the place that a file is in, and not of the file.
+fn is_of_the_place(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+    )
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ fn permit() -> Permit {
         sessions: 1,
         patterns: u32::MAX,
         calls: 1,
+        bytes: 1,
         share: 100,
     };
     let usage = Quotas::new(limits).of("spiffe://nano.local/service/s");
