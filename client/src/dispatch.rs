@@ -16,7 +16,7 @@ use std::{
     mem,
     sync::{Arc, OnceLock},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nano_wire::Failure;
@@ -207,9 +207,14 @@ impl Dispatcher {
 
     fn do_elsewhere(&self, batch: Batch) {
         batch.unflushed.iter().for_each(|link| link.flush());
+        let now = Instant::now();
         for delivery in batch.deliveries {
             match delivery {
-                Delivery::Call(run, body) => run.spawn(&self.runtime, body),
+                Delivery::Call(run, body) => {
+                    if let Some(run) = run.in_time(now) {
+                        run.spawn(&self.runtime, body);
+                    }
+                }
                 answer @ Delivery::Answer(..) => answer.settle(),
             }
         }
@@ -256,12 +261,18 @@ impl Open {
         loop {
             let batch = dispatcher.next().await;
             batch.unflushed.iter().for_each(|link| link.flush());
+            let mut now = Instant::now();
             for (number, delivery) in batch.deliveries.into_iter().enumerate() {
                 if number % TURN == TURN - 1 {
                     yield_now().await;
+                    now = Instant::now();
                 }
                 match delivery {
-                    Delivery::Call(run, body) => run.begin(&dispatcher.runtime, body),
+                    Delivery::Call(run, body) => {
+                        if let Some(run) = run.in_time(now) {
+                            run.begin(&dispatcher.runtime, body);
+                        }
+                    }
                     answer @ Delivery::Answer(..) => answer.settle(),
                 }
             }

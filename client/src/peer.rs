@@ -208,7 +208,7 @@ impl Peer {
         Context {
             session: Arc::clone(&self.session),
             subject: call.header.subject.into(),
-            deadline: Instant::now() + call.header.remaining(),
+            deadline: call.received.into_std() + call.header.remaining(),
             trace: call.header.trace,
             hops: call.header.hops,
         }
@@ -233,6 +233,17 @@ struct AnswerTo {
 }
 
 impl Run {
+    /// Itself, if there is still time for its handler; otherwise the call is refused.
+    pub(crate) fn in_time(self: Box<Self>, now: Instant) -> Option<Box<Self>> {
+        if now < self.context.deadline {
+            return Some(self);
+        }
+        let message = "the deadline passed before the handler was to run".to_owned();
+        let failure = failed(Code::Deadline, Certainty::Refused, message);
+        self.answer_to.answer(Err(failure));
+        None
+    }
+
     /// Runs the handler on the runtime that this is called on. Where that has one thread,
     /// nothing else could run meanwhile: a handler that needs no wait is spared the task.
     pub(crate) fn begin(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
@@ -266,9 +277,10 @@ impl Run {
         match body.collect().await {
             Ok(bytes) => {
                 let body = Body { encoding, bytes };
-                match &handlers.dispatcher {
-                    Some(to) => to.deliver(&mut vec![Delivery::Call(self, body)]),
-                    None => self.begin(&handlers.runtime, body),
+                match (&handlers.dispatcher, self.in_time(Instant::now())) {
+                    (Some(to), Some(run)) => to.deliver(&mut vec![Delivery::Call(run, body)]),
+                    (None, Some(run)) => run.begin(&handlers.runtime, body),
+                    (_, None) => {}
                 }
             }
             Err(error) => self.answer_to.answer(Err(no_body(&error))),
@@ -276,11 +288,6 @@ impl Run {
     }
 
     async fn answer(mut self: Box<Self>, body: Body) {
-        if self.context.remaining().is_zero() {
-            let message = "the deadline passed before the handler was to run".to_owned();
-            let failure = failed(Code::Deadline, Certainty::Refused, message);
-            return self.answer_to.answer(Err(failure));
-        }
         self.answer_to.has_begun = true;
         let handled = async { self.handler.handle(self.context.clone(), body).await };
         let result = AssertUnwindSafe(handled)
