@@ -75,6 +75,7 @@ pub struct NodeBuilder {
     state: TempDir,
     http: String,
     quic: String,
+    threads: usize,
     arguments: Vec<String>,
     /// Bytes of the file system that the state is on, if it has one of its own.
     disk: Option<u64>,
@@ -106,6 +107,13 @@ impl NodeBuilder {
         self
     }
 
+    /// So many data threads in place of two.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
     /// Gives it a file system of so many bytes for its state, which no other process sees.
     #[must_use]
     pub fn disk(mut self, bytes: u64) -> Self {
@@ -130,7 +138,7 @@ impl NodeBuilder {
             .arg(self.state_folder())
             .arg("--ready-file")
             .arg(&ready_file)
-            .args(["--threads", "2"])
+            .args(["--threads", &self.threads.to_string()])
             .args(&self.arguments);
         let mut process = Process::start(&mut command);
         let ready: Ready = until("the node to be ready", async || {
@@ -181,6 +189,7 @@ impl Node {
             state: tempfile::tempdir().expect("a temporary folder can be made"),
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
+            threads: 2,
             arguments: Vec::new(),
             disk: None,
         }
