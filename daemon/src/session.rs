@@ -14,10 +14,7 @@ use nano_wire::{
 };
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -51,13 +48,8 @@ pub struct SessionContext {
     pub tasks: TaskTracker,
 }
 
-/// Serves a connection to its end. `newcomer` is its place among those that have not
-/// greeted yet.
-pub async fn serve(
-    connection: Connection,
-    context: Arc<SessionContext>,
-    newcomer: OwnedSemaphorePermit,
-) {
+/// Serves a connection to its end.
+pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     let peer = connection.remote_address();
     let session = match timeout(GREETING, greet(&connection, &context)).await {
         Ok(Ok(session)) => session,
@@ -67,7 +59,6 @@ pub async fn serve(
         }
         Err(_) => return Close::Refused.close(&connection, "no hello in time"),
     };
-    drop(newcomer);
     tracing::debug!(%peer, identity = session.usage.identity(), agent = session.agent, "session");
     let link = Arc::clone(&session.link);
     let instance = session.run(&context).await;

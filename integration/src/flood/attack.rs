@@ -11,7 +11,7 @@ mod slow_http;
 use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
-use nano_integration::{Node, Process};
+use nano_integration::{Node, Process, Then};
 use serde::Serialize;
 use tokio::{
     sync::Semaphore,
@@ -117,12 +117,8 @@ pub(crate) fn run(attack: Attack) -> Result<()> {
         match attack.flood {
             Flood::Busy => busy::flood(end).await?,
             Flood::Handshakes => handshakes::flood(&attack, &score, end).await?,
-            Flood::Initials => {
-                half_open::flood(&attack, &score, end, half_open::Then::Silence).await?
-            }
-            Flood::Stalled => {
-                half_open::flood(&attack, &score, end, half_open::Then::Proof).await?
-            }
+            Flood::Initials => half_open::flood(&attack, &score, end, Then::Silence).await?,
+            Flood::Stalled => half_open::flood(&attack, &score, end, Then::Proof).await?,
             Flood::SlowHttp => slow_http::flood(&attack, &score, end).await?,
             Flood::Sessions => sessions::flood(&attack, &score, end).await?,
         }
