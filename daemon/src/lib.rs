@@ -15,6 +15,7 @@ pub mod registry;
 pub mod session;
 pub mod sessions;
 pub mod state;
+pub mod strangers;
 pub mod switch;
 pub mod table;
 

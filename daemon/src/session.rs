@@ -21,6 +21,7 @@ use crate::{
     quota::{Permit, Quotas, Resource, Usage},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
+    strangers::Strangers,
     switch::{NodeLink, Switch},
     table::{Instance, Member},
 };
@@ -44,6 +45,8 @@ pub struct SessionContext {
     pub registry: Registry,
     /// Who else is connected.
     pub sessions: Arc<Sessions>,
+    /// Who was turned away.
+    pub strangers: Strangers,
     /// Where tasks are counted.
     pub tasks: TaskTracker,
 }
@@ -54,7 +57,7 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     let session = match timeout(GREETING, greet(&connection, &context)).await {
         Ok(Ok(session)) => session,
         Ok(Err(reason)) => {
-            tracing::info!(%peer, reason, "not let in");
+            context.strangers.tell(peer, "not let in", &reason);
             return Close::Refused.close(&connection, &reason);
         }
         Err(_) => return Close::Refused.close(&connection, "no hello in time"),

@@ -152,7 +152,8 @@ impl Handshakes {
             && !task.is_finished()
         {
             task.abort();
-            tracing::info!(%peer, "handshake given up: it takes long and others wait");
+            let strangers = &self.context.strangers;
+            strangers.tell(peer, "handshake given up", &"it takes long and others wait");
         }
     }
 
@@ -171,7 +172,7 @@ async fn handshake(incoming: Incoming, context: Arc<SessionContext>, _place: Own
     let peer = incoming.remote_address();
     let connecting = match incoming.accept() {
         Ok(connecting) => connecting,
-        Err(error) => return tracing::info!(%peer, %error, "no handshake"),
+        Err(error) => return context.strangers.tell(peer, "no handshake", &error),
     };
     match timeout(HANDSHAKE, connecting).await {
         Ok(Ok(connection)) => {
@@ -179,7 +180,7 @@ async fn handshake(incoming: Incoming, context: Arc<SessionContext>, _place: Own
             // Not here: no other handshake may end it any more.
             tasks.spawn(session::serve(connection, context));
         }
-        Ok(Err(error)) => tracing::info!(%peer, %error, "the handshake failed"),
-        Err(late) => tracing::info!(%peer, error = %late, "the handshake failed"),
+        Ok(Err(error)) => context.strangers.tell(peer, "handshake failed", &error),
+        Err(late) => context.strangers.tell(peer, "handshake failed", &late),
     }
 }
