@@ -8,6 +8,7 @@
 pub mod cli;
 mod command;
 pub mod config;
+pub mod descriptors;
 pub mod listen;
 pub mod node;
 pub mod quota;

@@ -14,6 +14,7 @@ use nano_integration::{HalfOpen, Node, Then, any_address, half_open};
 use nano_tls::{Authority, LEAF_LIFETIME};
 use nano_wire::{frame::PREFIX, transport::Close};
 use quinn::{ConnectionError, Endpoint, crypto::rustls::QuicClientConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 /// Longest handshake that a node waits for.
@@ -134,4 +135,23 @@ async fn handshakes_that_stall_keep_nobody_out() {
         elapsed < HANDSHAKE,
         "they were let in after {elapsed:?}, as handshakes ended"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_connections_may_take_all_descriptors_that_the_system_grants() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let few = Rlimit {
+        current: Some(256),
+        maximum,
+    };
+    // Of this test's own process, and of the node that it starts.
+    setrlimit(Resource::Nofile, few).unwrap();
+    let node = Node::start().await;
+    let limits = format!("/proc/{}/limits", node.process.pid());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut words = line.unwrap().split_whitespace().skip(3);
+    assert_eq!(words.next(), words.next(), "soft and hard limit: {line:?}");
 }
