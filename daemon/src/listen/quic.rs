@@ -5,7 +5,9 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 use aws_lc_rs::hmac;
 use nano_tls::Bundle;
 use nano_wire::transport;
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn::{
+    Connecting, Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -91,6 +93,9 @@ pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>, stop: Canc
                 let _ = incoming.retry();
             } else {
                 handshakes.begin(incoming, place);
+                // The first half of its cryptography is done. Calls have the thread before
+                // that of another one: a crowd would else keep them waiting.
+                yield_now().await;
             }
         }
     };
@@ -159,7 +164,11 @@ impl Handshakes {
 
     fn begin(&mut self, incoming: Incoming, place: OwnedSemaphorePermit) {
         let peer = incoming.remote_address();
-        let handshake = handshake(incoming, Arc::clone(&self.context), place);
+        let connecting = match incoming.accept() {
+            Ok(connecting) => connecting,
+            Err(error) => return self.context.strangers.tell(peer, "no handshake", &error),
+        };
+        let handshake = handshake(connecting, Arc::clone(&self.context), place);
         let task = self.context.tasks.spawn(handshake).abort_handle();
         self.running.retain(|running| !running.task.is_finished());
         let begun = Instant::now();
@@ -168,12 +177,12 @@ impl Handshakes {
 }
 
 /// Waits for the end of a handshake, and has the connection served.
-async fn handshake(incoming: Incoming, context: Arc<SessionContext>, _place: OwnedSemaphorePermit) {
-    let peer = incoming.remote_address();
-    let connecting = match incoming.accept() {
-        Ok(connecting) => connecting,
-        Err(error) => return context.strangers.tell(peer, "no handshake", &error),
-    };
+async fn handshake(
+    connecting: Connecting,
+    context: Arc<SessionContext>,
+    _place: OwnedSemaphorePermit,
+) {
+    let peer = connecting.remote_address();
     match timeout(HANDSHAKE, connecting).await {
         Ok(Ok(connection)) => {
             let tasks = context.tasks.clone();
