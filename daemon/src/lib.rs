@@ -8,6 +8,7 @@
 pub mod cli;
 mod command;
 pub mod config;
+pub mod descriptors;
 pub mod listen;
 pub mod node;
 pub mod quota;
@@ -15,6 +16,7 @@ pub mod registry;
 pub mod session;
 pub mod sessions;
 pub mod state;
+pub mod strangers;
 pub mod switch;
 pub mod table;
 

@@ -24,6 +24,7 @@ use crate::{
     session::SessionContext,
     sessions::Sessions,
     state::{self, StateError, StateFolder},
+    strangers::Strangers,
     switch::Switch,
 };
 
@@ -107,6 +108,7 @@ impl Node {
                 quotas,
                 registry,
                 sessions: Sessions::new(config.max_connections),
+                strangers: Strangers::default(),
                 tasks: TaskTracker::new(),
             }),
             http_context: Arc::new(HttpContext {

@@ -14,16 +14,14 @@ use nano_wire::{
 };
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     quota::{Permit, Quotas, Resource, Usage},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
+    strangers::Strangers,
     switch::{NodeLink, Switch},
     table::{Instance, Member},
 };
@@ -47,27 +45,23 @@ pub struct SessionContext {
     pub registry: Registry,
     /// Who else is connected.
     pub sessions: Arc<Sessions>,
+    /// Who was turned away.
+    pub strangers: Strangers,
     /// Where tasks are counted.
     pub tasks: TaskTracker,
 }
 
-/// Serves a connection to its end. `newcomer` is its place among those that have not
-/// greeted yet.
-pub async fn serve(
-    connection: Connection,
-    context: Arc<SessionContext>,
-    newcomer: OwnedSemaphorePermit,
-) {
+/// Serves a connection to its end.
+pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     let peer = connection.remote_address();
     let session = match timeout(GREETING, greet(&connection, &context)).await {
         Ok(Ok(session)) => session,
         Ok(Err(reason)) => {
-            tracing::info!(%peer, reason, "not let in");
+            context.strangers.tell(peer, "not let in", &reason);
             return Close::Refused.close(&connection, &reason);
         }
         Err(_) => return Close::Refused.close(&connection, "no hello in time"),
     };
-    drop(newcomer);
     tracing::debug!(%peer, identity = session.usage.identity(), agent = session.agent, "session");
     let link = Arc::clone(&session.link);
     let instance = session.run(&context).await;

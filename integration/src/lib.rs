@@ -4,6 +4,7 @@
 //! Every process listens on a free port of 127.0.0.1, keeps its state in a temporary
 //! folder, and ends with the test that started it.
 
+mod half_open;
 mod http;
 mod node;
 pub mod peer;
@@ -12,6 +13,7 @@ mod registrar;
 mod service;
 mod wait;
 
+pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};
 pub use node::{Node, NodeBuilder, example, nanod};
 pub use peer::Peer;

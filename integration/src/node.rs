@@ -75,6 +75,7 @@ pub struct NodeBuilder {
     state: TempDir,
     http: String,
     quic: String,
+    threads: usize,
     arguments: Vec<String>,
     disk: Disk,
 }
@@ -112,6 +113,13 @@ impl NodeBuilder {
     pub fn flag(mut self, flag: &str, value: impl ToString) -> Self {
         self.arguments.push(flag.to_owned());
         self.arguments.push(value.to_string());
+        self
+    }
+
+    /// So many data threads in place of two.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -168,14 +176,8 @@ impl NodeBuilder {
             .arg(self.state_folder())
             .arg("--ready-file")
             .arg(ready_file)
+            .args(["--threads", &self.threads.to_string()])
             .args(&self.arguments);
-        if !self
-            .arguments
-            .iter()
-            .any(|argument| argument == "--threads")
-        {
-            command.args(["--threads", "2"]);
-        }
         Process::start(&mut command)
     }
 
@@ -225,6 +227,7 @@ impl Node {
             state: tempfile::tempdir().expect("a temporary folder can be made"),
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
+            threads: 2,
             arguments: Vec::new(),
             disk: Disk::Shared,
         }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -170,18 +171,61 @@ impl Process {
         files.expect("the process is still there").count()
     }
 
-    /// Most memory that it has held so far, in bytes (`VmHWM` of proc(5)).
+    /// Memory that it holds, in bytes (`VmRSS` of proc(5)).
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Most memory that it has held so far, or since [`forget_peak`](Self::forget_peak), in
+    /// bytes (`VmHWM` of proc(5)).
     ///
     /// # Panics
     ///
     /// If it is gone.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Lets its peak of memory begin anew.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone, or is another user's.
+    pub fn forget_peak(&self) {
+        let written = fs::write(format!("/proc/{}/clear_refs", self.pid()), "5");
+        written.expect("a process's peak can be cleared by who started it");
+    }
+
+    /// Processor time that it has had (`utime` and `stime` of proc(5)).
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("the process is still there");
+        // The name may hold anything; what follows its end begins with the third field.
+        let (_, fields) = stat
+            .rsplit_once(") ")
+            .expect("a name stands in parentheses");
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the process is still there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("every process has a peak of memory") * 1024
+        kib.expect("every process that runs has memory") * 1024
     }
 }
 

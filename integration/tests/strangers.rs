@@ -2,14 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::{StreamExt, stream};
 use nano_client::{Client, Service};
-use nano_integration::{Node, any_address};
+use nano_integration::{HalfOpen, Node, Then, any_address, half_open};
 use nano_tls::{Authority, LEAF_LIFETIME};
 use nano_wire::{frame::PREFIX, transport::Close};
 use quinn::{ConnectionError, Endpoint, crypto::rustls::QuicClientConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
+
+/// Longest handshake that a node waits for.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 fn bundle(folder: &Path, name: &str) {
     let authority = Authority::create(nano_tls::TRUST_DOMAIN).unwrap();
@@ -37,8 +46,8 @@ async fn a_certificate_of_another_authority_opens_nothing() {
     );
 }
 
-/// A stranger who takes any server's certificate and shows one or none.
-async fn connect(node: &Node, bundle: Option<&Path>) -> Result<quinn::Connection, ConnectionError> {
+/// How a stranger connects who takes any server's certificate and shows one or none.
+fn config(node: &Node, bundle: Option<&Path>) -> quinn::ClientConfig {
     let own = nano_tls::Bundle::load(bundle.unwrap_or(&node.state().join("tls/client"))).unwrap();
     let mut tls = own
         .client_config(nano_tls::Expect::Kind(nano_tls::Kind::Node))
@@ -46,7 +55,11 @@ async fn connect(node: &Node, bundle: Option<&Path>) -> Result<quinn::Connection
     if bundle.is_none() {
         tls.client_auth_cert_resolver = Arc::new(NoCertificate);
     }
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+async fn connect(node: &Node, bundle: Option<&Path>) -> Result<quinn::Connection, ConnectionError> {
+    let config = config(node, bundle);
     let endpoint = Endpoint::client(any_address()).unwrap();
     let connecting = endpoint.connect_with(config, node.quic, "nanod").unwrap();
     let connection = connecting.await?;
@@ -99,4 +112,46 @@ async fn a_peer_that_does_not_greet_is_sent_away() {
     assert_eq!(close.error_code, Close::Refused.code(), "{error}");
     let still = node.client().await;
     assert!(still.act::<_, Value>("a:1", &json!({})).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_stall_keep_nobody_out() {
+    // More than a data thread has in progress.
+    const STALLED: usize = 700;
+    let node = Node::builder().threads(1).start().await;
+    let config = config(&node, None);
+    let stall = |_| half_open(node.quic, config.clone(), Then::Proof);
+    let stalled = stream::iter(0..STALLED).map(stall).buffer_unordered(32);
+    let begun = Instant::now();
+    let met: Vec<_> = stalled.map(Result::unwrap).collect().await;
+    assert!(
+        met.contains(&HalfOpen::Proven),
+        "the node asked for no proof"
+    );
+    let client = node.client().await;
+    assert!(client.act::<_, Value>("a:1", &json!({})).await.is_err());
+    let elapsed = begun.elapsed();
+    assert!(
+        elapsed < HANDSHAKE,
+        "they were let in after {elapsed:?}, as handshakes ended"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_connections_may_take_all_descriptors_that_the_system_grants() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let few = Rlimit {
+        current: Some(256),
+        maximum,
+    };
+    // Of this test's own process, and of the node that it starts.
+    setrlimit(Resource::Nofile, few).unwrap();
+    let node = Node::start().await;
+    let limits = format!("/proc/{}/limits", node.process.pid());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut words = line.unwrap().split_whitespace().skip(3);
+    assert_eq!(words.next(), words.next(), "soft and hard limit: {line:?}");
 }

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::{USAGE, fail, runtime, stop_signal};
 use crate::{
     config::{Config, LogFormat},
+    descriptors,
     node::Node,
 };
 
@@ -24,6 +25,7 @@ pub(super) fn run(flags: &BTreeMap<&'static str, String>) -> ExitCode {
     if let Err(error) = start_log(&config) {
         return fail(USAGE, error);
     }
+    descriptors::raise(config.max_connections);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(NOT_STARTED, error),

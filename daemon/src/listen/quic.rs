@@ -1,15 +1,18 @@
 //! QUIC connections: let in at a bounded pace, then served as [sessions](crate::session).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use nano_tls::Bundle;
 use nano_wire::transport;
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn::{
+    Connecting, Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    task::{AbortHandle, yield_now},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +22,14 @@ use crate::{
 };
 
 /// Handshakes in progress on one thread; further ones wait in quinn's queue.
-const HANDSHAKES: usize = 128;
+const HANDSHAKES: usize = 512;
 
 /// Handshakes in progress beyond which a client first has to prove its address.
-const UNPROVEN_HANDSHAKES: usize = HANDSHAKES / 2;
+const UNPROVEN_HANDSHAKES: usize = 64;
+
+/// Age at which a handshake makes room for another one that waits. Who does not go on with
+/// theirs would else keep everyone out; who does is done within a few round trips.
+const CROWDED: Duration = Duration::from_millis(250);
 
 /// Connections that wait to be accepted, and bytes kept of each and of all.
 const MAX_INCOMING: usize = 1024;
@@ -72,41 +79,117 @@ pub fn endpoint_config(reset_key: &[u8; RESET_KEY]) -> EndpointConfig {
 
 /// Accepts connections until `stop`.
 pub async fn accept(endpoint: Endpoint, context: Arc<SessionContext>, stop: CancellationToken) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let permit = tokio::select! {
-            () = stop.cancelled() => return,
-            permit = Arc::clone(&handshakes).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { return };
-        let incoming = tokio::select! {
-            () = stop.cancelled() => return,
-            incoming = endpoint.accept() => incoming,
-        };
-        let Some(incoming) = incoming else { return };
-        let is_busy = handshakes.available_permits() < HANDSHAKES - UNPROVEN_HANDSHAKES;
-        if !context.sessions.has_room() {
-            incoming.refuse();
-        } else if is_busy && !incoming.remote_address_validated() {
-            // It fails only for an address that is validated.
-            let _ = incoming.retry();
-        } else {
-            let task = handshake(incoming, Arc::clone(&context), permit);
-            context.tasks.spawn(task);
+    let accepting = async {
+        let mut handshakes = Handshakes::new(Arc::clone(&context));
+        loop {
+            let place = handshakes.place().await;
+            let Some(incoming) = endpoint.accept().await else {
+                return;
+            };
+            if !context.sessions.has_room() {
+                incoming.refuse();
+            } else if handshakes.are_many() && !incoming.remote_address_validated() {
+                // It fails only for an address that is validated.
+                let _ = incoming.retry();
+            } else {
+                handshakes.begin(incoming, place);
+                // The first half of its cryptography is done. Calls have the thread before
+                // that of another one: a crowd would else keep them waiting.
+                yield_now().await;
+            }
         }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accepting => {}
     }
 }
 
-async fn handshake(incoming: Incoming, context: Arc<SessionContext>, permit: OwnedSemaphorePermit) {
-    let peer = incoming.remote_address();
-    let connecting = match incoming.accept() {
-        Ok(connecting) => connecting,
-        Err(error) => return tracing::info!(%peer, %error, "no handshake"),
-    };
-    let connection = match timeout(HANDSHAKE, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::info!(%peer, %error, "the handshake failed"),
-        Err(_) => return tracing::info!(%peer, "the handshake took too long"),
-    };
-    session::serve(connection, context, permit).await;
+/// Those in progress on one thread.
+struct Handshakes {
+    context: Arc<SessionContext>,
+    places: Arc<Semaphore>,
+    /// The oldest first; some may be over.
+    running: VecDeque<Running>,
+}
+
+struct Running {
+    begun: Instant,
+    peer: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Handshakes {
+    fn new(context: Arc<SessionContext>) -> Self {
+        Self {
+            context,
+            places: Arc::new(Semaphore::new(HANDSHAKES)),
+            running: VecDeque::new(),
+        }
+    }
+
+    fn are_many(&self) -> bool {
+        self.places.available_permits() < HANDSHAKES - UNPROVEN_HANDSHAKES
+    }
+
+    /// A place for one more: a free one, else that of the oldest once it is [`CROWDED`].
+    async fn place(&mut self) -> OwnedSemaphorePermit {
+        loop {
+            let free = Arc::clone(&self.places).acquire_owned();
+            let oldest = self.running.front();
+            let place = match oldest.map(|oldest| oldest.begun + CROWDED) {
+                Some(crowded) => timeout_at(crowded, free).await.ok(),
+                None => Some(free.await),
+            };
+            match place {
+                Some(place) => return place.expect("the semaphore is never closed"),
+                None => {
+                    self.give_up_oldest();
+                    // Its task gives its place back before another one has to.
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn give_up_oldest(&mut self) {
+        if let Some(Running { peer, task, .. }) = self.running.pop_front()
+            && !task.is_finished()
+        {
+            task.abort();
+            let strangers = &self.context.strangers;
+            strangers.tell(peer, "handshake given up", &"it takes long and others wait");
+        }
+    }
+
+    fn begin(&mut self, incoming: Incoming, place: OwnedSemaphorePermit) {
+        let peer = incoming.remote_address();
+        let connecting = match incoming.accept() {
+            Ok(connecting) => connecting,
+            Err(error) => return self.context.strangers.tell(peer, "no handshake", &error),
+        };
+        let handshake = handshake(connecting, Arc::clone(&self.context), place);
+        let task = self.context.tasks.spawn(handshake).abort_handle();
+        self.running.retain(|running| !running.task.is_finished());
+        let begun = Instant::now();
+        self.running.push_back(Running { begun, peer, task });
+    }
+}
+
+/// Waits for the end of a handshake, and has the connection served.
+async fn handshake(
+    connecting: Connecting,
+    context: Arc<SessionContext>,
+    _place: OwnedSemaphorePermit,
+) {
+    let peer = connecting.remote_address();
+    match timeout(HANDSHAKE, connecting).await {
+        Ok(Ok(connection)) => {
+            let tasks = context.tasks.clone();
+            // Not here: no other handshake may end it any more.
+            tasks.spawn(session::serve(connection, context));
+        }
+        Ok(Err(error)) => context.strangers.tell(peer, "handshake failed", &error),
+        Err(late) => context.strangers.tell(peer, "handshake failed", &late),
+    }
 }
