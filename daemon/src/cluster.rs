@@ -41,3 +41,6 @@ pub use replica::{Input, Replica};
 pub use rules::Rules;
 pub use settings::{Identity, Restored, RestoredSet, Settings};
 pub use view::{Set, Shown, View};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! A cluster in one thread: replicas, a model of Redis, instances that come, move and go,
+//! and everything that can fail. One random number decides a whole round.
+
+mod disk;
+mod event;
+mod faults;
+mod model;
+mod node;
+mod rounds;
+mod services;
+mod truth;
+mod world;
