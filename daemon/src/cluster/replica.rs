@@ -38,6 +38,8 @@ pub enum Input {
         deltas: Vec<Delta>,
         /// Something may be missing before it.
         gap: bool,
+        /// Entries whose seal is not the cluster's; they are left out.
+        forged: u32,
     },
     /// A connection to Redis was made.
     Connected {
@@ -129,7 +131,16 @@ impl Replica {
             Input::Local(changes) => self.on_local(changes),
             Input::Reply(ticket, reply) => self.on_reply(now, ticket, reply),
             Input::Dialled(ticket, result) => self.on_dialled(now, ticket, result),
-            Input::Log { deltas, gap } => self.on_log(now, deltas, gap),
+            Input::Log {
+                deltas,
+                gap,
+                forged,
+            } => {
+                if forged > 0 {
+                    self.set_alarm(Alarm::Forged, true);
+                }
+                self.on_log(now, deltas, gap);
+            }
             Input::Connected { evicts } => self.set_alarm(Alarm::Evicting, evicts),
         }
         self.advance(now);

@@ -14,14 +14,14 @@ use super::super::{
 
 /// Which checks the scripts make.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ScriptRules {
-    pub(super) change_checks_version: bool,
-    pub(super) install_checks: bool,
-    pub(super) collect_checks_counter: bool,
+pub(crate) struct ScriptRules {
+    pub(crate) change_checks_version: bool,
+    pub(crate) install_checks: bool,
+    pub(crate) collect_checks_counter: bool,
 }
 
 impl ScriptRules {
-    pub(super) const ALL: Self = Self {
+    pub(crate) const ALL: Self = Self {
         change_checks_version: true,
         install_checks: true,
         collect_checks_counter: true,
@@ -30,42 +30,42 @@ impl ScriptRules {
 
 /// All of a namespace.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) authority: Option<Fingerprint>,
-    pub(super) entries: BTreeMap<Boot, Entry>,
-    pub(super) sets: BTreeMap<Boot, ModelSet>,
+pub(crate) struct Model {
+    pub(crate) authority: Option<Fingerprint>,
+    pub(crate) entries: BTreeMap<Boot, Entry>,
+    pub(crate) sets: BTreeMap<Boot, ModelSet>,
     staged: BTreeMap<(Boot, u64), BTreeMap<Key, Record>>,
-    pub(super) log: Vec<Logged>,
-    pub(super) last_id: u64,
+    pub(crate) log: Vec<Logged>,
+    pub(crate) last_id: u64,
     /// Where cursors lead; another server has another.
-    pub(super) hashing: u64,
-    pub(super) page: usize,
+    pub(crate) hashing: u64,
+    pub(crate) page: usize,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct ModelSet {
-    pub(super) version: u64,
+pub(crate) struct ModelSet {
+    pub(crate) version: u64,
     /// With the time since when each is there.
-    pub(super) records: BTreeMap<Key, (Record, Duration)>,
+    pub(crate) records: BTreeMap<Key, (Record, Duration)>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Logged {
-    pub(super) id: u64,
-    pub(super) previous: u64,
-    pub(super) at: Duration,
-    pub(super) delta: Delta,
+pub(crate) struct Logged {
+    pub(crate) id: u64,
+    pub(crate) previous: u64,
+    pub(crate) at: Duration,
+    pub(crate) delta: Delta,
 }
 
 impl Model {
-    pub(super) fn new(page: usize) -> Self {
+    pub(crate) fn new(page: usize) -> Self {
         Self {
             page,
             ..Self::default()
         }
     }
 
-    pub(super) fn execute(&mut self, now: Duration, command: Command, rules: ScriptRules) -> Reply {
+    pub(crate) fn execute(&mut self, now: Duration, command: Command, rules: ScriptRules) -> Reply {
         match command {
             Command::Beat {
                 boot,

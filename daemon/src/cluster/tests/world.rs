@@ -215,7 +215,15 @@ impl World {
                 if let Some(running) = self.running_mut(origin) {
                     running.batch = batch;
                 }
-                self.give_because(origin, Input::Log { deltas, gap }, Cause::Log);
+                self.give_because(
+                    origin,
+                    Input::Log {
+                        deltas,
+                        gap,
+                        forged: 0,
+                    },
+                    Cause::Log,
+                );
                 self.after(10..60, Event::PollsLog(origin));
             }
             Event::Dials(origin, ticket, dial) => self.on_dial(origin, ticket, &dial),
