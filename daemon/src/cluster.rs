@@ -12,6 +12,8 @@
 //! | `peers` | which boots there are, whether they live, and which were dropped |
 //! | `pass` | what was read of other sets and does not show yet |
 //! | `adoption` | HTTP routes whose owner is gone |
+//!
+//! [`Redis`] takes its commands to the server, sealed by `seal` in the bytes of `layout`.
 
 mod adoption;
 mod backoff;
@@ -20,6 +22,7 @@ mod command;
 mod digest;
 mod effects;
 mod head;
+mod layout;
 mod listing;
 mod own;
 mod pass;
@@ -27,8 +30,10 @@ mod peer;
 mod peers;
 mod publish;
 mod record;
+mod redis;
 mod replica;
 mod rules;
+mod seal;
 mod settings;
 mod view;
 
@@ -37,6 +42,7 @@ pub use digest::{Digest, Sum};
 pub use effects::{Alarm, Answer, Copy, Dial, DialResult, Effects, Output, Standing, StoreChange};
 pub use head::{Fingerprint, Head};
 pub use record::{Boot, Key, Kind, Record};
+pub use redis::{Redis, RedisOptions, RedisTls, RedisUrl, RedisUrlError};
 pub use replica::{Input, Replica};
 pub use rules::Rules;
 pub use settings::{Identity, Restored, RestoredSet, Settings};

@@ -4,7 +4,7 @@
 mod disk;
 mod event;
 mod faults;
-mod model;
+pub(super) mod model;
 mod node;
 mod rounds;
 mod services;
