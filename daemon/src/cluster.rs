@@ -32,6 +32,7 @@ mod publish;
 mod record;
 mod redis;
 mod replica;
+mod replies;
 mod rules;
 mod seal;
 mod settings;

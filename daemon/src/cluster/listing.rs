@@ -24,7 +24,7 @@ impl Replica {
         if writes == flight.writes && !writes.1 {
             self.own.check(listing.own, &self.rules);
         }
-        if is_after_outage {
+        if is_after_outage && self.rules.begins_afresh {
             let peers = self.peers.iter_mut();
             peers.for_each(|(_, peer)| peer.begin_afresh(now));
         }

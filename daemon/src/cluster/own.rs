@@ -102,12 +102,11 @@ impl Own {
 
     /// How many changes are not known to be in Redis.
     pub(super) fn unreplicated(&self, set: &Set) -> usize {
-        let in_flight = match &self.write {
-            Some(Write::Change(change)) => change.records.len(),
-            Some(Write::PutBack(_)) => usize::try_from(set.sum().count).unwrap_or(usize::MAX),
-            None => 0,
-        };
-        in_flight + self.dirty.order.len()
+        match &self.write {
+            Some(Write::Change(change)) => change.records.len() + self.dirty.order.len(),
+            None if self.stored.is_some() => self.dirty.order.len(),
+            _ => usize::try_from(set.sum().count).unwrap_or(usize::MAX),
+        }
     }
 
     /// How many writes were begun, and whether one is not done yet: two equal answers that

@@ -38,7 +38,7 @@ const READS: usize = 4;
 /// Records of deltas that are held back; more are dropped, and read with their sets.
 const HELD: usize = 50_000;
 
-/// Listings after which what was read shows even if other sets keep changing.
+/// Reads after which what was read shows even if other sets keep changing.
 const ROUNDS: u32 = 5;
 
 #[derive(Debug, Default)]
@@ -174,7 +174,6 @@ impl Pass {
     /// that it wants have not come.
     pub(super) fn read(&mut self, behind: Vec<Boot>) -> Vec<Boot> {
         self.phase = Phase::Reading;
-        self.rounds += 1;
         let staged = &mut self.staged;
         let mut drop_staged =
             |boot: &Boot| staged.remove(boot).is_some_and(|it| it.wants.is_some());
@@ -239,6 +238,7 @@ impl Pass {
         let all = self.is_reading() && self.reading.is_empty() && self.queue.is_empty();
         if all {
             self.phase = Phase::Idle;
+            self.rounds += 1;
         }
         all
     }

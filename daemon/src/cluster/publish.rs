@@ -71,14 +71,14 @@ impl Replica {
             return;
         }
         peer.held = staged.version;
-        for key in self.missing_in(boot, &staged) {
-            self.remove_foreign(boot, &key);
-        }
-        for (key, record) in staged.set.iter() {
-            let known = self.view.set(boot).and_then(|set| set.get(key));
-            if known != Some(record) {
-                self.put_foreign(boot, key, record);
-            }
+        let (gone, new) = self.view.replace(boot, staged.set);
+        let store = &mut self.output.effects.store;
+        store.extend(
+            gone.into_iter()
+                .map(|key| StoreChange::Remove { boot, key }),
+        );
+        for (key, record) in new {
+            self.has_foreign(boot, key, record);
         }
         self.store_head(boot);
     }
@@ -174,16 +174,18 @@ impl Replica {
 
     fn put_foreign(&mut self, boot: Boot, key: &Key, record: &Record) {
         self.view.put(boot, key, record);
-        self.output.effects.store.push(StoreChange::Put {
-            boot,
-            key: key.clone(),
-            record: record.clone(),
-        });
-        let own = self.view.own().get(key);
+        self.has_foreign(boot, key.clone(), record.clone());
+    }
+
+    /// A set of another boot has a record that it did not have.
+    fn has_foreign(&mut self, boot: Boot, key: Key, record: Record) {
+        let own = self.view.own().get(&key);
         if own.is_some_and(|own| own.incarnation < record.incarnation) {
-            self.remove_own(key);
+            self.remove_own(&key);
             self.output.effects.superseded.push(key.clone());
         }
+        let put = StoreChange::Put { boot, key, record };
+        self.output.effects.store.push(put);
     }
 
     fn remove_foreign(&mut self, boot: Boot, key: &Key) -> Option<Record> {
@@ -194,16 +196,6 @@ impl Replica {
             .store
             .push(StoreChange::Remove { boot, key });
         Some(before)
-    }
-
-    fn missing_in(&self, boot: Boot, staged: &Staged) -> Vec<Key> {
-        let Some(set) = self.view.set(boot) else {
-            return Vec::new();
-        };
-        let keys = set.iter().map(|(key, _)| key);
-        keys.filter(|key| staged.set.get(key).is_none())
-            .cloned()
-            .collect()
     }
 
     fn store_head(&mut self, boot: Boot) {

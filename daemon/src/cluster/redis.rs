@@ -119,7 +119,7 @@ impl Redis {
         }
     }
 
-    /// Executes one command, within [`LIMIT`].
+    /// Executes one command, within two seconds.
     ///
     /// # Errors
     ///

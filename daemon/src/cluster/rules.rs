@@ -14,6 +14,10 @@ pub struct Rules {
     pub absence_keeps: bool,
     /// What one pass brings appears together.
     pub one_snapshot: bool,
+    /// What was read shows only once a listing has nothing newer.
+    pub confirms_reads: bool,
+    /// After an outage of Redis every lease begins afresh.
+    pub begins_afresh: bool,
     /// A silent boot is dialled before it is dropped.
     pub dials_first: bool,
     /// A boot is dropped only in step with Redis.
@@ -32,6 +36,8 @@ impl Rules {
         never_lower: true,
         absence_keeps: true,
         one_snapshot: true,
+        confirms_reads: true,
+        begins_afresh: true,
         dials_first: true,
         drops_in_step: true,
         http_always_written: true,

@@ -122,6 +122,31 @@ impl View {
         before
     }
 
+    /// Replaces a whole set; returns what it no longer has, and what it has that it did not
+    /// have or had otherwise.
+    pub(super) fn replace(&mut self, boot: Boot, set: Set) -> (Vec<Key>, Vec<(Key, Record)>) {
+        let before = self.sets.remove(&boot).unwrap_or_default();
+        let is_gone = |key: &&Key| set.get(key).is_none();
+        let gone: Vec<Key> = before.records.keys().filter(is_gone).cloned().collect();
+        let is_new = |(key, record): &(&Key, &Record)| before.get(key) != Some(*record);
+        let copy = |(key, record): (&Key, &Record)| (key.clone(), record.clone());
+        let new: Vec<(Key, Record)> = set.iter().filter(is_new).map(copy).collect();
+        for key in &gone {
+            self.leave(boot, key);
+        }
+        for (key, _) in &new {
+            if before.get(key).is_none() {
+                self.holders.entry(key.clone()).or_default().push(boot);
+            }
+        }
+        let keys = gone.iter().chain(new.iter().map(|(key, _)| key));
+        self.changed.extend(keys.cloned());
+        if !set.records.is_empty() {
+            self.sets.insert(boot, set);
+        }
+        (gone, new)
+    }
+
     /// Removes a record; returns it.
     pub(super) fn remove(&mut self, boot: Boot, key: &Key) -> Option<Record> {
         let set = self.sets.get_mut(&boot)?;
@@ -129,12 +154,7 @@ impl View {
         if set.records.is_empty() {
             self.sets.remove(&boot);
         }
-        if let Some(holders) = self.holders.get_mut(key) {
-            holders.retain(|holder| *holder != boot);
-            if holders.is_empty() {
-                self.holders.remove(key);
-            }
-        }
+        self.leave(boot, key);
         self.changed.insert(key.clone());
         Some(before)
     }
@@ -166,6 +186,15 @@ impl View {
         counts.fold((0, 0), |(suspect, all), (is_suspect, count)| {
             (suspect + if is_suspect { count } else { 0 }, all + count)
         })
+    }
+
+    fn leave(&mut self, boot: Boot, key: &Key) {
+        if let Some(holders) = self.holders.get_mut(key) {
+            holders.retain(|holder| *holder != boot);
+            if holders.is_empty() {
+                self.holders.remove(key);
+            }
+        }
     }
 
     fn of(&self, holder: Boot, key: &Key) -> Option<Shown<'_>> {
@@ -239,3 +268,6 @@ impl FromIterator<(Key, Record)> for Set {
         set
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use super::super::{
 pub(crate) struct ScriptRules {
     pub(crate) change_checks_version: bool,
     pub(crate) install_checks: bool,
+    pub(crate) install_tells: bool,
     pub(crate) collect_checks_counter: bool,
 }
 
@@ -24,6 +25,7 @@ impl ScriptRules {
     pub(crate) const ALL: Self = Self {
         change_checks_version: true,
         install_checks: true,
+        install_tells: true,
         collect_checks_counter: true,
     };
 }
@@ -198,15 +200,17 @@ impl Model {
         let version = head.version;
         self.sets.insert(boot, ModelSet { version, records });
         self.entries.insert(boot, Entry { counter, head });
-        self.append(
-            now,
-            Delta {
-                boot,
-                from: version,
-                to: version,
-                records: Vec::new(),
-            },
-        );
+        if rules.install_tells {
+            self.append(
+                now,
+                Delta {
+                    boot,
+                    from: version,
+                    to: version,
+                    records: Vec::new(),
+                },
+            );
+        }
         Reply::Written
     }
 

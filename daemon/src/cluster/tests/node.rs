@@ -29,6 +29,8 @@ pub(super) struct Running {
     /// The time at Redis of the newest listing that came.
     pub(super) listed: Duration,
     pub(super) listing_came: Duration,
+    /// Since when listings come without a long gap.
+    pub(super) listings_since: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,9 @@ pub(super) struct HttpService {
     pub(super) known_to: BTreeSet<usize>,
 }
 
+/// Services are numbered from here on, instances from 0.
+pub(super) const SERVICES: usize = 1 << 32;
+
 pub(super) const PATTERNS: [&str; 6] = ["a:1", "a:1,b:1", "a:1,b:2", "a:2", "c:1", "c:1,d:1"];
 
 pub(super) fn key(pattern: &str, instance: InstanceId) -> Key {

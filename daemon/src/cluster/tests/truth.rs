@@ -10,7 +10,7 @@ use super::{
     event::Origin,
     node::{Row, Running},
     services::{key, serial},
-    world::World,
+    world::{SETTINGS, World},
 };
 
 /// Why a table changes.
@@ -22,6 +22,8 @@ pub(super) enum Cause {
     Log,
     /// What was listed last.
     Listing,
+    /// A dial that ended.
+    Dial,
 }
 
 /// Without a listing for so long a node knows nothing that would let it remove a route.
@@ -73,7 +75,7 @@ impl World {
         };
         let is_foreign = before.holder != origin.boot && before.holder != Boot::NOBODY;
         let is_blind = self.now > running.listing_came + BLIND;
-        if is_foreign && is_blind && cause == Cause::Listing {
+        if is_foreign && is_blind && matches!(cause, Cause::Listing | Cause::Dial) {
             return self.deviate(|| format!("{origin:?} removed {key:?} without Redis"));
         }
         let Some((node, boot)) = self.holder(key) else {
@@ -92,12 +94,23 @@ impl World {
             return self
                 .deviate(|| format!("{origin:?} removed {key:?} of {node}, which it reaches"));
         }
-        if !self.is_known_in_redis(origin, key, boot, incarnation, cause) {
+        if !self.is_known_in_redis(origin, key, (before, cause), boot, incarnation) {
             return;
         }
         self.deviate(|| {
             format!("{origin:?} removed {key:?}, which {node} has in Redis: {cause:?}")
         });
+    }
+
+    /// Nobody becomes suspect whose counter could not be seen to rise.
+    pub(super) fn check_suspects(&mut self, origin: Origin, suspects: &[Boot]) {
+        let Some(running) = self.running(origin) else {
+            return;
+        };
+        let is_seen_for_long = self.now >= running.listings_since + SETTINGS.lease;
+        if !is_seen_for_long && let Some(boot) = suspects.first() {
+            self.deviate(|| format!("{origin:?} suspects {boot} after an outage"));
+        }
     }
 
     /// A set in Redis is what its entry says.
@@ -140,15 +153,16 @@ impl World {
         &self,
         origin: Origin,
         key: &Key,
+        (before, cause): (Row, Cause),
         boot: Boot,
         incarnation: Option<u64>,
-        cause: Cause,
     ) -> bool {
         let Some(running) = self.running(origin) else {
             return false;
         };
-        let removes =
-            |(_, delta): &&(Duration, Delta)| delta.records.contains(&(key.clone(), None));
+        let removes = |(_, delta): &&(Duration, Delta)| {
+            delta.boot == before.holder && delta.records.contains(&(key.clone(), None))
+        };
         let known_at = match running.batch.iter().rev().find(removes) {
             Some((at, _)) if cause == Cause::Log => *at,
             _ => running.listed,
