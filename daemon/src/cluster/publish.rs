@@ -119,34 +119,34 @@ impl Replica {
         }
     }
 
-    /// Adopts the HTTP routes that waited long enough and that nobody else has.
+    /// Adopts the HTTP routes that waited long enough and that are in no live set.
     pub(super) fn adopt_due(&mut self, now: Duration) {
         while let Some(key) = self.adoption.next_due(now) {
-            let is_held = self
-                .view
-                .holders(&key)
-                .iter()
-                .any(|holder| *holder != Boot::NOBODY);
-            let Some(record) = self.remove_foreign(Boot::NOBODY, &key) else {
-                continue;
-            };
-            if !is_held {
+            let holders = self.view.holders(&key).iter();
+            let mut others = holders.filter(|holder| **holder != Boot::NOBODY).peekable();
+            let is_held = others.peek().is_some();
+            let is_live = others.any(|holder| !self.view.is_suspect(*holder));
+            if is_held && !is_live {
+                self.await_adoption(now, key);
+            } else if let Some(record) = self.remove_foreign(Boot::NOBODY, &key)
+                && !is_held
+            {
                 self.put_own(&key, &record);
                 self.output.effects.adopted.push(key);
             }
         }
     }
 
+    /// Waits for a lease, in which a boot that has the route too, and is about to remove
+    /// it, does so or becomes suspect; and for up to another one, lest all adopt at once.
     pub(super) fn await_adoption(&mut self, now: Duration, key: Key) {
-        let wait = self.settings.lease.mul_f64(self.random.f64());
+        let wait = self.settings.lease.mul_f64(1.0 + self.random.f64());
         self.adoption.wait(key, now + wait);
     }
 
     fn leave_orphan(&mut self, now: Duration, key: &Key, record: &Record) {
-        if self.view.holders(key).is_empty() {
-            self.put_foreign(Boot::NOBODY, key, record);
-            self.await_adoption(now, key.clone());
-        }
+        self.put_foreign(Boot::NOBODY, key, record);
+        self.await_adoption(now, key.clone());
     }
 
     fn apply(&mut self, delta: &Delta) -> Applied {

@@ -80,7 +80,7 @@ needs! {
     a_change_needs_the_version_that_it_applies_to: scripts.change_checks_version, from 8;
     a_set_needs_the_check_of_its_count_and_version: scripts.install_checks, from 2;
     a_collection_needs_the_check_of_the_counter: scripts.collect_checks_counter, from 178;
-    an_unsure_change_must_be_sent_again: replica.repeats_unsure, from 1728;
+    an_unsure_change_must_be_sent_again: replica.repeats_unsure, from 10_167;
     an_owner_must_put_back_what_redis_lost: replica.puts_back, from 2;
     a_reader_may_not_take_a_lower_version: replica.never_lower, from 17;
     absence_may_not_remove: replica.absence_keeps, from 1;
