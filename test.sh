@@ -34,6 +34,7 @@ install_needs() {
     fi
     need_package cc gcc libc6-dev
     need_package curl curl ca-certificates
+    need_package redis-server redis-server
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

@@ -4,8 +4,11 @@
 //! and the instance's link takes them out; answers come back by the slot that was left on
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
+//! [`cluster`] keeps the routes of several nodes the same through Redis; the node does not use
+//! it yet.
 
 pub mod cli;
+pub mod cluster;
 mod command;
 pub mod config;
 pub mod descriptors;
