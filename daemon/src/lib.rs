@@ -4,8 +4,8 @@
 //! and the instance's link takes them out; answers come back by the slot that was left on
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
-//! [`cluster`] keeps the routes of several nodes the same through Redis; the node does not use
-//! it yet.
+//! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
+//! starts it, and [`neighbours`] are the ways to the other nodes.
 
 pub mod cli;
 pub mod cluster;
@@ -13,9 +13,11 @@ mod command;
 pub mod config;
 pub mod descriptors;
 pub mod listen;
+pub mod neighbours;
 pub mod node;
 pub mod quota;
 pub mod registry;
+pub mod replication;
 pub mod session;
 pub mod sessions;
 pub mod state;

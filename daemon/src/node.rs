@@ -26,6 +26,7 @@ use crate::{
     state::{self, StateError, StateFolder},
     strangers::Strangers,
     switch::Switch,
+    table::Published,
 };
 
 /// A node that serves.
@@ -92,8 +93,14 @@ impl Node {
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
         let quotas = Quotas::new(limits(&config));
-        let (registry, registry_thread) =
-            Registry::start(&state.registry(), config.grace, &quotas, failed.clone())?;
+        let (registry, registry_thread) = Registry::start(
+            &state.registry(),
+            config.grace,
+            &quotas,
+            Published::default(),
+            None,
+            failed.clone(),
+        )?;
         let over_http = quotas.of(HTTP_LOCAL);
         let switch = Switch::new(Arc::clone(registry.table()), Arc::clone(&over_http));
         let mut node = Self {

@@ -9,17 +9,18 @@
 //! then is removed.
 
 mod folder;
+mod membership;
 mod store;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    mem,
     path::Path,
     sync::Arc,
     thread,
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use nano_routing::{Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
@@ -29,11 +30,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cluster::{Input, Key, Record},
     quota::{Quotas, Resource},
     table::{Instance, Member, Published, Table},
 };
 
 use folder::Before;
+pub use membership::Membership;
 pub use store::StoreError;
 use store::{Change, Limits, Store};
 
@@ -106,6 +109,8 @@ impl Registry {
         folder: &Path,
         grace: Duration,
         quotas: &Arc<Quotas>,
+        table: Published,
+        membership: Option<Membership>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
         let (store, stored) = Store::open(folder, LIMITS)?;
@@ -113,7 +118,9 @@ impl Registry {
         let mut actor = Actor {
             store,
             table: Table::new(),
-            published: Arc::new(ArcSwap::from_pointee(Table::new())),
+            published: table,
+            membership,
+            local: Vec::new(),
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
             grace,
@@ -165,6 +172,10 @@ struct Actor {
     /// The snapshot in the making; the published one between batches.
     table: Table,
     published: Published,
+    /// The way to other nodes, if this one has any.
+    membership: Option<Membership>,
+    /// Own changes that other nodes have not been told of.
+    local: Vec<(Key, Option<Record>)>,
     /// What was registered on each session and not since on another.
     sessions: HashMap<u64, Session>,
     /// When the grace of each lost session ends.
@@ -192,6 +203,7 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
+                input = next(&mut self.membership) => self.on_cluster(input),
             }
         }
         // The table holds connections, and they the switch with its view of the table.
@@ -213,7 +225,7 @@ impl Actor {
                     pattern: route.pattern,
                     policy: route.policy,
                     incarnation: route.incarnation,
-                    permit,
+                    permit: Some(permit),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),
@@ -256,14 +268,86 @@ impl Actor {
             // A session that ended meanwhile needs no answer.
             let _ = done.send(result.and(durable));
         }
+        self.replicate();
         self.compact();
+    }
+
+    /// Tells other nodes of own changes.
+    fn replicate(&mut self) {
+        let local = mem::take(&mut self.local);
+        if !local.is_empty() {
+            self.on_cluster(Input::Local(local));
+        }
+    }
+
+    /// Shows what other nodes have.
+    fn on_cluster(&mut self, input: Input) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let seen = membership.take(input);
+        if seen.superseded.is_empty() && seen.elsewhere.is_empty() {
+            return;
+        }
+        let mut changes = Vec::new();
+        for key in seen.superseded {
+            self.supersede(&key, &mut changes);
+        }
+        for (key, member) in seen.elsewhere {
+            self.show_elsewhere(&key, member, &mut changes);
+        }
+        // A loss is logged, and costs no more than a route that is suspect after a restart.
+        let _ = self.make_durable(&changes);
+        self.publish();
+        // It was other nodes that said so.
+        self.local.clear();
+    }
+
+    /// The instance of an own route has gone to another node: its session here is over.
+    fn supersede(&mut self, key: &Key, changes: &mut Vec<Change>) {
+        let Some(known) = self.member(&key.pattern, key.instance) else {
+            return;
+        };
+        let instance = Arc::clone(&known.instance);
+        if instance.is_elsewhere() {
+            return;
+        }
+        if let Some(link) = instance.link() {
+            link.close(Close::Replaced, "the instance is connected to another node");
+        }
+        self.remove(instance.session, &key.pattern, changes);
+    }
+
+    /// Shows a member of another node, or that there is none any more. A session with this
+    /// node goes before.
+    fn show_elsewhere(&mut self, key: &Key, member: Option<Member>, changes: &mut Vec<Change>) {
+        let known = self.member(&key.pattern, key.instance).cloned();
+        if let Some(known) = known {
+            let is_restored = !known.instance.is_elsewhere() && known.instance.is_lost();
+            if is_restored && member.is_some() {
+                self.remove(known.instance.session, &key.pattern, changes);
+            } else if !known.instance.is_elsewhere() {
+                return;
+            }
+        }
+        let members = self.table.get(key.pattern.as_str()).cloned();
+        let members = members.unwrap_or_default();
+        let members = match member {
+            Some(member) => members.with(Arc::new(member)),
+            None => members.without(&key.instance),
+        };
+        if members.is_empty() {
+            self.table.remove(key.pattern.as_str());
+        } else {
+            self.table.insert(key.pattern.clone(), members);
+        }
     }
 
     /// Whether an instance only comes back to what it has registered before, which a
     /// store that cannot be written does not keep it from.
     fn is_on_disk(&self, member: &Member) -> bool {
         self.member(&member.pattern, member.instance.id)
-            .is_some_and(|known| known.policy == member.policy)
+            .is_some_and(|known| !known.instance.is_elsewhere() && known.policy == member.policy)
     }
 
     fn apply(
@@ -302,6 +386,10 @@ impl Actor {
         }
         let member = Arc::new(member);
         changes.push(Change::put(&member));
+        if self.membership.is_some() {
+            let (key, record) = membership::record(&member);
+            self.local.push((key, Some(record)));
+        }
         self.insert(member);
         Ok(())
     }
@@ -343,6 +431,11 @@ impl Actor {
             session.patterns.remove(pattern);
         }
         changes.push(Change::remove(pattern, id));
+        if self.membership.is_some() {
+            let pattern = pattern.clone();
+            let instance = id;
+            self.local.push((Key { pattern, instance }, None));
+        }
     }
 
     fn remove_session(&mut self, session: u64, changes: &mut Vec<Change>) {
@@ -377,6 +470,7 @@ impl Actor {
         // The loss is logged, and what stays in the store ends with the next grace.
         let _ = self.make_durable(&changes);
         self.publish();
+        self.replicate();
     }
 
     /// Commits changes; a store that fails is set aside once another one can be made.
@@ -463,7 +557,8 @@ fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
         let message = format!("the instance {id} has registered \"{pattern}\" anew since");
         return Err(refused(Code::BadRequest, message));
     }
-    if let Some(link) = known.instance.link()
+    if !known.instance.is_elsewhere()
+        && let Some(link) = known.instance.link()
         && known.instance.session != member.instance.session
     {
         link.close(
@@ -476,6 +571,13 @@ fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
 
 fn refused(code: Code, message: String) -> Failure {
     Failure::not_sent(code, Hop::Node, message)
+}
+
+async fn next(membership: &mut Option<Membership>) -> Input {
+    match membership {
+        Some(membership) => membership.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn at(time: Option<Instant>) {

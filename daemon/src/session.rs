@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use nano_routing::Pattern;
+use nano_tls::{Identity, Kind};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -107,7 +108,8 @@ struct Session {
 
 /// Learns who the peer is and tells it who we are.
 async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
-    let usage = context.quotas.of(&identity(connection)?);
+    let identity = identity(connection)?;
+    let usage = context.quotas.of(&identity.to_string());
     let permit = usage.take(Resource::Sessions).map_err(text)?;
     let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
     let hello = match receiver.recv().await.map_err(text)? {
@@ -132,7 +134,11 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         as_callee: Hop::Node,
         tasks: context.tasks.clone(),
     };
-    let switch = Switch::new(Arc::clone(context.registry.table()), Arc::clone(&usage));
+    let table = Arc::clone(context.registry.table());
+    let switch = match identity.kind() {
+        Kind::Node => Switch::for_node(table, Arc::clone(&usage)),
+        _ => Switch::new(table, Arc::clone(&usage)),
+    };
     let link = Link::start(connection.clone(), config, switch);
     Ok(Session {
         place: context.sessions.enter(Arc::clone(&link)),
@@ -298,18 +304,17 @@ impl Session {
             pattern,
             policy: register.policy,
             incarnation: register.incarnation,
-            permit,
+            permit: Some(permit),
         })
     }
 }
 
-fn identity(connection: &Connection) -> Result<String, String> {
+fn identity(connection: &Connection) -> Result<Identity, String> {
     let certificates = connection
         .peer_identity()
         .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
         .ok_or("it showed no certificate")?;
-    let identity = nano_tls::peer_identity(&certificates).map_err(text)?;
-    Ok(identity.to_string())
+    nano_tls::peer_identity(&certificates).map_err(text)
 }
 
 fn common_version(hello: &Hello) -> Result<u16, String> {

@@ -5,12 +5,13 @@
 //! makes no channel and arms no timer: the outgoing link's slot holds where the answer
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, slice, sync::Arc, time::Duration};
 
 use nano_routing::{Candidate, Pattern, PatternError, Standing, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Code, Failure, Hop,
+    CallHeader, CallId, Certainty, Code, Failure, Hop,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
+    message::Extensions,
     transport::STREAM_WINDOW,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -35,6 +36,8 @@ const FULL_RETRY: Duration = Duration::from_millis(50);
 pub struct Switch {
     table: Published,
     caller: Arc<Usage>,
+    /// The caller is a node, whose calls are for instances that have their session here.
+    is_for_node: bool,
 }
 
 /// A call on its way to an instance, as the outgoing link's slot holds it.
@@ -61,7 +64,19 @@ pub struct Job {
 impl Switch {
     /// With a view of the table, for the calls of one identity.
     pub fn new(table: Published, caller: Arc<Usage>) -> Self {
-        Self { table, caller }
+        Self {
+            table,
+            caller,
+            is_for_node: false,
+        }
+    }
+
+    /// As [`new`](Self::new), for the calls of another node.
+    pub fn for_node(table: Published, caller: Arc<Usage>) -> Self {
+        Self {
+            is_for_node: true,
+            ..Self::new(table, caller)
+        }
     }
 
     /// The way of a call. It is answered in any case, now or later; what is returned can
@@ -95,6 +110,10 @@ impl Switch {
         let Some((pattern, members)) = table.longest_match(&subject) else {
             return reply_to.fail(&no_route(&subject));
         };
+        let members = match self.eligible(&header, members.as_slice()) {
+            Ok(members) => members,
+            Err(failure) => return reply_to.fail(&failure.of_pattern(pattern.as_str())),
+        };
         // 4. A place among the calls of its caller, and room for its bytes.
         let permit = match self.caller.take_call(held_of(&body)) {
             Ok(permit) => permit,
@@ -108,7 +127,28 @@ impl Switch {
             reply_to,
             permit,
         };
-        attempt.give_to_one(pattern, members.as_slice())
+        attempt.give_to_one(pattern, members)
+    }
+
+    /// The members that a call may be given to: what another node has picked, it has picked
+    /// for its session here, so that no call goes from node to node in circles.
+    fn eligible<'t>(
+        &self,
+        header: &CallHeader<'_>,
+        members: &'t [Arc<Member>],
+    ) -> Result<&'t [Arc<Member>], Failure> {
+        if !self.is_for_node {
+            return Ok(members);
+        }
+        let wanted = header.extensions.get(Extensions::INSTANCE);
+        let is_wanted = |member: &&Arc<Member>| {
+            wanted == Some(&member.instance.id.0[..]) && !member.instance.is_elsewhere()
+        };
+        members
+            .iter()
+            .find(is_wanted)
+            .map(slice::from_ref)
+            .ok_or_else(not_here)
     }
 }
 
@@ -161,34 +201,35 @@ impl Attempt<'_, '_> {
         let Some(link) = member.instance.link() else {
             return Err((Box::new(self), None));
         };
+        let mut header = self.header.clone();
+        header.extensions.remove(Extensions::INSTANCE);
+        if member.instance.is_elsewhere() {
+            let instance = &member.instance.id.0;
+            header.extensions.0.push((Extensions::INSTANCE, instance));
+        }
         member.instance.in_flight().begin();
         let forwarded = Forwarded {
             reply_to: self.reply_to,
             member: Arc::clone(member),
             permit: self.permit,
         };
-        let placed = link.call(self.header.clone(), self.body, self.now, forwarded);
-        placed
-            .map(|id| Job {
-                link: Arc::clone(link),
-                id,
-            })
-            .map_err(|refused| {
-                let NotAdmitted {
-                    reason,
-                    waiter,
-                    body,
-                } = *refused;
-                let (reply_to, permit) = waiter.ended();
-                let attempt = Attempt {
-                    header: self.header,
-                    body,
-                    now: self.now,
-                    reply_to,
-                    permit,
-                };
-                (Box::new(attempt), refusal(reason, member))
-            })
+        let placed = link.call(header, self.body, self.now, forwarded);
+        placed.map(|id| Job { link, id }).map_err(|refused| {
+            let NotAdmitted {
+                reason,
+                waiter,
+                body,
+            } = *refused;
+            let (reply_to, permit) = waiter.ended();
+            let attempt = Attempt {
+                header: self.header,
+                body,
+                now: self.now,
+                reply_to,
+                permit,
+            };
+            (Box::new(attempt), refusal(reason, member))
+        })
     }
 }
 
@@ -282,6 +323,8 @@ fn held_of(body: &OutBody<'_>) -> u64 {
 /// Notes why an instance took no call, and what to tell the caller if no other takes it.
 fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
     let failure = match reason {
+        // Of the way by another node, which knows of it itself.
+        Reason::Draining | Reason::Closed if member.instance.is_elsewhere() => return None,
         Reason::Draining => {
             member.instance.leave();
             return None;
@@ -327,6 +370,15 @@ fn bad_subject(error: &PatternError) -> Failure {
 fn no_route(subject: &str) -> Failure {
     let message = format!("no registered pattern matches {subject:?}");
     not_sent(Code::NoRoute, message)
+}
+
+fn not_here() -> Failure {
+    Failure::new(
+        Code::NotOwner,
+        Certainty::Refused,
+        Hop::Node,
+        "the instance has no session with this node",
+    )
 }
 
 fn no_instance(pattern: &Pattern, known: usize) -> Failure {

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
 use nano_wire::{InstanceId, message::Policy};
 
-use crate::{quota::Permit, switch::NodeLink};
+use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink};
 
 /// One snapshot: the members of each pattern.
 pub type Table = Tree<Instances<Arc<Member>>>;
@@ -30,10 +30,20 @@ pub struct Instance {
     pub identity: String,
     /// Tells sessions apart.
     pub session: u64,
-    link: Option<Arc<NodeLink>>,
+    way: Way,
     in_flight: InFlight,
     leaving: AtomicBool,
     lost: AtomicBool,
+}
+
+/// How an instance is reached.
+enum Way {
+    /// By its session with this node.
+    Session(Arc<NodeLink>),
+    /// By the node that has its session.
+    Neighbour(Arc<Neighbour>),
+    /// It has not come back since the node's start.
+    Nowhere,
 }
 
 /// What an instance declared of one pattern.
@@ -46,37 +56,69 @@ pub struct Member {
     pub policy: Policy,
     /// Counts registrations within the instance's process.
     pub incarnation: u64,
-    /// Its place among the patterns of its identity.
-    pub permit: Permit,
+    /// Its place among the patterns of its identity; other nodes count those of their own.
+    pub permit: Option<Permit>,
 }
 
 impl Instance {
     /// One that has a session.
     pub fn connected(id: InstanceId, identity: String, link: Arc<NodeLink>) -> Self {
-        Self::new(id, identity, Some(link))
+        Self::new(id, identity, Way::Session(link))
     }
 
     /// One that is known from before the node's start: suspect until it comes back.
     pub fn restored(id: InstanceId, identity: String) -> Self {
-        Self::new(id, identity, None)
+        Self::new(id, identity, Way::Nowhere)
     }
 
-    fn new(id: InstanceId, identity: String, link: Option<Arc<NodeLink>>) -> Self {
+    /// One that has its session with another node.
+    pub fn elsewhere(id: InstanceId, identity: String, neighbour: Arc<Neighbour>) -> Self {
+        Self::new(id, identity, Way::Neighbour(neighbour))
+    }
+
+    fn new(id: InstanceId, identity: String, way: Way) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         Self {
             id,
             identity,
             session: SESSIONS.fetch_add(1, Ordering::Relaxed),
-            lost: AtomicBool::new(link.is_none()),
-            link,
+            lost: AtomicBool::new(matches!(way, Way::Nowhere)),
+            way,
             in_flight: InFlight::new(),
             leaving: AtomicBool::new(false),
         }
     }
 
     /// The way to it, unless its session is lost.
-    pub fn link(&self) -> Option<&Arc<NodeLink>> {
-        self.link.as_ref().filter(|_| !self.is_lost())
+    pub fn link(&self) -> Option<Arc<NodeLink>> {
+        match &self.way {
+            Way::Session(link) => (!self.is_lost()).then(|| Arc::clone(link)),
+            Way::Neighbour(neighbour) => neighbour.link(),
+            Way::Nowhere => None,
+        }
+    }
+
+    /// Whether another node has its session.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self.way, Way::Neighbour(_))
+    }
+
+    fn standing(&self) -> Standing {
+        let usable = |link: &NodeLink| match link.is_silent() {
+            true => Standing::Unavailable,
+            false => Standing::Ready,
+        };
+        match &self.way {
+            _ if self.leaving.load(Ordering::Relaxed) => Standing::Unavailable,
+            Way::Session(link) if !self.is_lost() => usable(link),
+            Way::Neighbour(neighbour) => match neighbour.link() {
+                Some(link) if link.is_draining() => Standing::Unavailable,
+                Some(_) if neighbour.is_suspect() => Standing::Suspect,
+                Some(link) => usable(&link),
+                None => Standing::Unavailable,
+            },
+            _ => Standing::Unavailable,
+        }
     }
 
     /// Its calls in flight.
@@ -102,13 +144,7 @@ impl Instance {
 
 impl Candidate for Member {
     fn standing(&self) -> Standing {
-        let instance = &self.instance;
-        match instance.link() {
-            Some(link) if !instance.leaving.load(Ordering::Relaxed) && !link.is_silent() => {
-                Standing::Ready
-            }
-            _ => Standing::Unavailable,
-        }
+        self.instance.standing()
     }
 
     fn in_flight(&self) -> u32 {

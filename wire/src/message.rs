@@ -86,6 +86,8 @@ impl Extensions<'_> {
     pub const TRACE_STATE: u16 = 1;
     /// The caller's `x-request-id`.
     pub const REQUEST_ID: u16 = 2;
+    /// The instance that one node picked and another has the session of: its id, 16 bytes.
+    pub const INSTANCE: u16 = 3;
 
     /// The value of one extension.
     #[must_use]
@@ -94,6 +96,11 @@ impl Extensions<'_> {
             .iter()
             .find(|(key, _)| *key == number)
             .map(|(_, value)| *value)
+    }
+
+    /// Takes one extension out.
+    pub fn remove(&mut self, number: u16) {
+        self.0.retain(|(key, _)| *key != number);
     }
 
     /// Bytes that the values take.

@@ -175,6 +175,13 @@ impl Replica {
         &self.view
     }
 
+    /// Where a boot says that it is found; empty if it is not known.
+    #[must_use]
+    pub fn address(&self, boot: Boot) -> &str {
+        let peer = self.peers.get(boot);
+        peer.map_or("", |peer| peer.address.as_str())
+    }
+
     /// How it stands to the others.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -24,7 +24,7 @@ fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
         pattern: Pattern::parse(pattern).unwrap(),
         policy: Policy::default(),
         incarnation,
-        permit: permit(),
+        permit: Some(permit()),
     })
 }
 

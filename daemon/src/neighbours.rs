@@ -1,0 +1,377 @@
+//! Other nodes, as this one reaches them: in come boots and the addresses that they say of
+//! themselves, out go links for the calls of instances that have their session there.
+//!
+//! Each neighbour has one task, which connects, greets, and connects again when the link is
+//! lost, until nobody needs it. All of it runs on the runtime that the cluster's traffic
+//! has for itself.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use nano_tls::{Bundle, Expect, Kind};
+use nano_wire::{
+    Hop, InstanceId,
+    control::{self, ControlReceiver, ControlSender},
+    lane::{Link, LinkConfig},
+    message::{Control, Hello, Limits, OLDEST_VERSION, VERSION},
+    socket,
+    transport::{self, Close},
+};
+use parking_lot::Mutex;
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime,
+    crypto::rustls::QuicClientConfig,
+};
+use tokio::{
+    net::lookup_host,
+    runtime,
+    time::{sleep, timeout},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    cluster::Boot,
+    quota::Quotas,
+    switch::{NodeLink, Switch},
+    table::Published,
+};
+
+/// Longest wait for another node to answer, and to greet.
+const DIAL: Duration = Duration::from_secs(2);
+
+/// Pause between two attempts to reach a neighbour.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The nodes that this one has heard of.
+pub struct Neighbours {
+    context: Arc<Context>,
+    known: Mutex<HashMap<Boot, Weak<Neighbour>>>,
+}
+
+/// What connections to other nodes are made with.
+struct Context {
+    runtime: runtime::Handle,
+    config: ClientConfig,
+    /// This start of the node, by which others know it.
+    own: Boot,
+    limits: Limits,
+    quotas: Arc<Quotas>,
+    table: Published,
+    tasks: TaskTracker,
+    endpoints: Mutex<HashMap<IpAddr, Endpoint>>,
+}
+
+/// Another start of a node. Its link lasts as long as somebody holds it.
+pub struct Neighbour {
+    boot: Boot,
+    address: Mutex<String>,
+    link: ArcSwapOption<NodeLink>,
+    suspect: AtomicBool,
+}
+
+/// Why there is no connection to another node.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// It says no address that can be dialled.
+    #[error("{address:?} is no address: {error}")]
+    Address {
+        /// What it says.
+        address: String,
+        /// What is wrong with it.
+        error: std::io::Error,
+    },
+    /// It does not answer, or not as a node does.
+    #[error("{address}: {reason}")]
+    Unreachable {
+        /// Where it was tried.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Another start of a node answers there.
+    #[error("{address} is {found} by now")]
+    Other {
+        /// Where.
+        address: String,
+        /// Who answers.
+        found: Boot,
+    },
+}
+
+/// A connection on which both nodes have greeted each other.
+struct Greeted {
+    connection: Connection,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    limits: Limits,
+}
+
+impl Neighbours {
+    /// Knowing none yet. Links run on `runtime`; their calls are answered by `table`.
+    ///
+    /// # Errors
+    ///
+    /// If the certificates cannot be used.
+    pub fn new(
+        runtime: runtime::Handle,
+        bundle: &Bundle,
+        own: Boot,
+        limits: Limits,
+        quotas: Arc<Quotas>,
+        table: Published,
+    ) -> nano_tls::Result<Self> {
+        let tls = bundle.client_config(Expect::Kind(Kind::Node))?;
+        let crypto = QuicClientConfig::try_from(tls)
+            .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport::config());
+        Ok(Self {
+            context: Arc::new(Context {
+                runtime,
+                config,
+                own,
+                limits,
+                quotas,
+                table,
+                tasks: TaskTracker::new(),
+                endpoints: Mutex::default(),
+            }),
+            known: Mutex::default(),
+        })
+    }
+
+    /// A neighbour, which is connected to from now on; it may have a new address.
+    pub fn of(&self, boot: Boot, address: &str) -> Arc<Neighbour> {
+        let mut known = self.known.lock();
+        if let Some(neighbour) = known.get(&boot).and_then(Weak::upgrade) {
+            address.clone_into(&mut neighbour.address.lock());
+            return neighbour;
+        }
+        known.retain(|_, neighbour| neighbour.strong_count() > 0);
+        let neighbour = Arc::new(Neighbour {
+            boot,
+            address: Mutex::new(address.to_owned()),
+            link: ArcSwapOption::empty(),
+            suspect: AtomicBool::new(false),
+        });
+        known.insert(boot, Arc::downgrade(&neighbour));
+        let task = stay_connected(Arc::downgrade(&neighbour), Arc::clone(&self.context));
+        self.context.tasks.spawn_on(task, &self.context.runtime);
+        neighbour
+    }
+
+    /// Notes whether a boot is suspect.
+    pub fn suspect(&self, boot: Boot, is_suspect: bool) {
+        if let Some(neighbour) = self.known.lock().get(&boot).and_then(Weak::upgrade) {
+            neighbour.note_suspect(is_suspect);
+        }
+    }
+
+    /// Asks whether a boot still answers; `done` is told on the cluster's runtime.
+    pub fn ask(&self, boot: Boot, address: String, done: impl FnOnce(bool) + Send + 'static) {
+        let context = Arc::clone(&self.context);
+        let task = async move {
+            let greeted = greet(&context, boot, &address).await;
+            if let Ok(greeted) = &greeted {
+                Close::Done.close(&greeted.connection, "it was only asked whether it lives");
+            }
+            done(greeted.is_ok());
+        };
+        self.context.tasks.spawn_on(task, &self.context.runtime);
+    }
+}
+
+impl Neighbour {
+    /// The way to it, if there is one.
+    pub fn link(&self) -> Option<Arc<NodeLink>> {
+        self.link.load_full()
+    }
+
+    /// Notes whether it is suspect.
+    pub fn note_suspect(&self, is_suspect: bool) {
+        self.suspect.store(is_suspect, Ordering::Relaxed);
+    }
+
+    /// Whether it has not been heard of through Redis for a lease.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+}
+
+/// Keeps a link to a neighbour until nobody holds that any more.
+async fn stay_connected(neighbour: Weak<Neighbour>, context: Arc<Context>) {
+    while let Some((boot, address)) = neighbour
+        .upgrade()
+        .map(|neighbour| (neighbour.boot, neighbour.address.lock().clone()))
+    {
+        match greet(&context, boot, &address).await {
+            Ok(greeted) => use_link(&neighbour, &context, greeted).await,
+            Err(error) => tracing::debug!(%boot, %error, "no way to another node"),
+        }
+        sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+    }
+}
+
+/// Publishes a link until it ends, the neighbour leaves, or nobody needs it.
+async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greeted) {
+    let Greeted {
+        connection,
+        mut sender,
+        mut receiver,
+        limits,
+    } = greeted;
+    let config = LinkConfig {
+        own: context.limits,
+        peer: limits,
+        as_caller: Hop::Node,
+        as_callee: Hop::Node,
+        tasks: context.tasks.clone(),
+    };
+    // It calls by a connection of its own; by this one nobody does.
+    let nobody = context.quotas.of("node");
+    let switch = Switch::for_node(Arc::clone(&context.table), nobody);
+    let link = Link::start(connection, config, switch);
+    match neighbour.upgrade() {
+        Some(neighbour) => neighbour.link.store(Some(Arc::clone(&link))),
+        None => return link.close(Close::Done, "it is not needed"),
+    }
+    loop {
+        let message = tokio::select! {
+            message = receiver.recv() => message,
+            () = unneeded(neighbour) => break,
+        };
+        match message {
+            Ok((_, Control::Drain)) => {
+                link.drain();
+                link.own_calls_ended().await;
+                if sender.send(0, &Control::Drained).await.is_err() {
+                    break;
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    if let Some(neighbour) = neighbour.upgrade() {
+        neighbour.link.store(None);
+    }
+    link.close(Close::Done, "the link is over");
+}
+
+/// Waits until nobody holds a neighbour.
+async fn unneeded(neighbour: &Weak<Neighbour>) {
+    while neighbour.strong_count() > 0 {
+        sleep(PAUSE).await;
+    }
+}
+
+/// Connects to a boot, and makes sure that it is that one.
+async fn greet(context: &Context, boot: Boot, address: &str) -> Result<Greeted, DialError> {
+    let unreachable = |reason: String| DialError::Unreachable {
+        address: address.to_owned(),
+        reason,
+    };
+    let greeting = async {
+        let connection = connect(context, address).await?;
+        let (mut sender, mut receiver) = control::open(&connection)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let hello = Hello {
+            version: VERSION,
+            oldest: OLDEST_VERSION,
+            instance: InstanceId(context.own.0),
+            limits: context.limits,
+            agent: concat!("nanod/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        sender
+            .send(0, &Control::Hello(hello))
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+        let welcome = match receiver.recv().await {
+            Ok((_, Control::Welcome(welcome))) => welcome,
+            Ok(_) => return Err(unreachable("it did not greet".to_owned())),
+            Err(error) => return Err(unreachable(error.to_string())),
+        };
+        let found = Boot(welcome.instance.0);
+        if found != boot {
+            Close::Done.close(&connection, "another start of the node was meant");
+            let address = address.to_owned();
+            return Err(DialError::Other { address, found });
+        }
+        Ok(Greeted {
+            connection,
+            sender,
+            receiver,
+            limits: welcome.limits,
+        })
+    };
+    timeout(DIAL, greeting)
+        .await
+        .unwrap_or_else(|_| Err(unreachable(format!("no answer for {DIAL:?}"))))
+}
+
+async fn connect(context: &Context, address: &str) -> Result<Connection, DialError> {
+    let unreachable = |reason: String| DialError::Unreachable {
+        address: address.to_owned(),
+        reason,
+    };
+    let found = lookup_host(address)
+        .await
+        .map_err(|error| DialError::Address {
+            address: address.to_owned(),
+            error,
+        })?;
+    let mut last = unreachable("its name has no address".to_owned());
+    for target in found {
+        let connecting = endpoint(context, target.ip())
+            .map_err(|error| error.to_string())
+            .and_then(|endpoint| {
+                let config = context.config.clone();
+                let connecting = endpoint.connect_with(config, target, SERVER_NAME);
+                connecting.map_err(|error| error.to_string())
+            });
+        match connecting {
+            Ok(connecting) => match connecting.await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = unreachable(error.to_string()),
+            },
+            Err(reason) => last = unreachable(reason),
+        }
+    }
+    Err(last)
+}
+
+/// Sent in the handshake, where some name has to stand; identities are URIs, which are
+/// checked instead.
+const SERVER_NAME: &str = "nanod";
+
+/// The socket by which an address is reached: loopback from loopback.
+fn endpoint(context: &Context, target: IpAddr) -> std::io::Result<Endpoint> {
+    let local: IpAddr = match target {
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let mut endpoints = context.endpoints.lock();
+    if let Some(endpoint) = endpoints.get(&local) {
+        return Ok(endpoint.clone());
+    }
+    let bound = socket::bind_udp(SocketAddr::new(local, 0), false)?;
+    let endpoint = Endpoint::new(
+        EndpointConfig::default(),
+        None,
+        bound.socket,
+        Arc::new(TokioRuntime),
+    )?;
+    endpoints.insert(local, endpoint.clone());
+    Ok(endpoint)
+}

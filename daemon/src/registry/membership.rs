@@ -1,0 +1,212 @@
+//! The registry's part in a cluster: own changes and what Redis and other nodes say come
+//! in, members that have their session elsewhere go out. Owns the node's replica.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bincode::{Decode, Encode};
+use bytes::BytesMut;
+use nano_wire::{InstanceId, codec, message::Policy};
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    cluster::{
+        Alarm, Answer, Boot, Command, DialResult, Effects, Input, Key, Kind, Record, Replica,
+        Ticket, Trouble,
+    },
+    neighbours::Neighbours,
+    table::{Instance, Member},
+};
+
+/// A node's place in its cluster.
+pub struct Membership {
+    replica: Replica,
+    own: Boot,
+    begun: Instant,
+    commands: mpsc::Sender<(Ticket, Command)>,
+    inputs: mpsc::Receiver<Input>,
+    /// For what is known here already, and for the answers of dials.
+    answers: mpsc::Sender<Input>,
+    neighbours: Neighbours,
+    elsewhere: HashMap<(Boot, InstanceId), Weak<Instance>>,
+}
+
+/// What an input has changed in the table.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Own routes whose instance has registered them elsewhere since.
+    pub(super) superseded: Vec<Key>,
+    /// Routes of which no own member shows: who does, if any.
+    pub(super) elsewhere: Vec<(Key, Option<Member>)>,
+}
+
+/// What a record says beside its incarnation.
+#[derive(Encode, Decode)]
+struct Payload {
+    identity: String,
+    policy: Policy,
+}
+
+impl Membership {
+    /// With a replica and the ways in and out of it.
+    pub fn new(
+        replica: Replica,
+        own: Boot,
+        commands: mpsc::Sender<(Ticket, Command)>,
+        (answers, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+        neighbours: Neighbours,
+    ) -> Self {
+        Self {
+            replica,
+            own,
+            begun: Instant::now(),
+            commands,
+            inputs,
+            answers,
+            neighbours,
+            elsewhere: HashMap::new(),
+        }
+    }
+
+    /// The next input; a tick when one is due.
+    pub(super) async fn next(&mut self) -> Input {
+        let wake = self.replica.next_wake().unwrap_or(Duration::MAX);
+        let wait = wake.saturating_sub(self.begun.elapsed());
+        match tokio::time::timeout(wait, self.inputs.recv()).await {
+            Ok(Some(input)) => input,
+            // An own sender is kept, so none means that time has passed.
+            Ok(None) | Err(_) => Input::Tick,
+        }
+    }
+
+    /// Takes an input; does what it leads to, but for the table.
+    pub(super) fn take(&mut self, input: Input) -> Seen {
+        let mut seen = Seen::default();
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let output = self.replica.handle(self.begun.elapsed(), input);
+            for (ticket, command) in output.commands {
+                if self.commands.try_send((ticket, command)).is_err() {
+                    inputs.push_back(Input::Reply(ticket, Err(Trouble::Unsure)));
+                }
+            }
+            for (ticket, dial) in output.dials {
+                self.dial(ticket, dial.boot, dial.address);
+            }
+            self.note(output.effects, &mut seen);
+        }
+        seen
+    }
+
+    fn dial(&self, ticket: Ticket, boot: Boot, address: String) {
+        let answers = self.answers.clone();
+        self.neighbours.ask(boot, address, move |is_alive| {
+            let result = match is_alive {
+                true => DialResult::Alive(Answer { newer: None }),
+                false => DialResult::Gone,
+            };
+            // A full queue costs a dial, which is made again.
+            let _ = answers.try_send(Input::Dialled(ticket, result));
+        });
+    }
+
+    fn note(&mut self, effects: Effects, seen: &mut Seen) {
+        for boot in effects.suspect {
+            tracing::warn!(%boot, "a node was not heard of for a lease; its routes are suspect");
+            self.neighbours.suspect(boot, true);
+        }
+        for boot in effects.fresh {
+            self.neighbours.suspect(boot, false);
+        }
+        for boot in effects.dropped {
+            tracing::warn!(%boot, "a node is gone, and its routes with it");
+        }
+        effects.alarms.iter().for_each(tell);
+        seen.superseded.extend(effects.superseded);
+        for key in effects.changed {
+            let shown = self.replica.view().shown(&key);
+            let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
+            match shown {
+                Some((holder, _)) if holder == self.own => {}
+                Some((holder, record)) => {
+                    let member = self.member(holder, &key, &record);
+                    seen.elsewhere.push((key, member));
+                }
+                None => seen.elsewhere.push((key, None)),
+            }
+        }
+    }
+
+    /// A member as a record describes it; `None` if it cannot be read.
+    fn member(&mut self, holder: Boot, key: &Key, record: &Record) -> Option<Member> {
+        let Ok((Payload { identity, policy }, _)) = codec::decode::<Payload>(&record.payload)
+        else {
+            tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
+            return None;
+        };
+        let known = self.elsewhere.get(&(holder, key.instance));
+        let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
+            let address = self.replica.address(holder);
+            let neighbour = self.neighbours.of(holder, address);
+            neighbour.note_suspect(self.replica.view().is_suspect(holder));
+            let instance = Arc::new(Instance::elsewhere(key.instance, identity, neighbour));
+            self.elsewhere.retain(|_, known| known.strong_count() > 0);
+            let known = Arc::downgrade(&instance);
+            self.elsewhere.insert((holder, key.instance), known);
+            instance
+        });
+        Some(Member {
+            instance,
+            pattern: key.pattern.clone(),
+            policy,
+            incarnation: record.incarnation,
+            permit: None,
+        })
+    }
+}
+
+/// An own member as other nodes hear of it.
+pub(super) fn record(member: &Member) -> (Key, Record) {
+    let payload = Payload {
+        identity: member.instance.identity.clone(),
+        policy: member.policy.clone(),
+    };
+    let mut bytes = BytesMut::new();
+    codec::encode(&payload, &mut bytes);
+    let key = Key {
+        pattern: member.pattern.clone(),
+        instance: member.instance.id,
+    };
+    let record = Record {
+        incarnation: member.incarnation,
+        kind: Kind::Session,
+        payload: bytes.as_ref().into(),
+    };
+    (key, record)
+}
+
+fn tell(alarm: &Alarm) {
+    match alarm {
+        Alarm::Forged => tracing::error!(
+            "Redis holds records that were not written with the cluster's secret; they are ignored"
+        ),
+        Alarm::Unreadable(boot) => {
+            tracing::error!(%boot, "the routes of a node in Redis are not what it says; they are left");
+        }
+        Alarm::CopiedFolder(boot) => tracing::error!(
+            %boot,
+            "an earlier start of this node is running elsewhere: its state folder was copied"
+        ),
+        Alarm::OtherAuthority => tracing::error!(
+            "Redis belongs to a cluster with another authority: nothing is read or written; give \
+             this node that cluster's secret or another namespace"
+        ),
+        Alarm::Evicting => tracing::error!(
+            "Redis may evict keys, and routes with them; set its maxmemory-policy to noeviction"
+        ),
+        Alarm::MostSuspect => tracing::error!("more than half of all routes are suspect"),
+    }
+}

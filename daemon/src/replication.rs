@@ -1,0 +1,95 @@
+//! Starts a node's part in a cluster: the thread that speaks to Redis and to other nodes,
+//! and the [`Membership`] by which the registry uses it.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use nano_tls::Bundle;
+use nano_wire::message::Limits;
+use tokio::sync::mpsc;
+
+use crate::{
+    cluster::{Identity, Redis, RedisOptions, Replica, Restored, Settings},
+    neighbours::Neighbours,
+    quota::Quotas,
+    registry::Membership,
+    table::Published,
+};
+
+/// Commands for Redis, and what comes back, that may wait.
+const QUEUE: usize = 1024;
+
+/// What makes a node a member.
+pub struct Place<'a> {
+    /// Who it is.
+    pub identity: Identity,
+    /// What it shows to other nodes.
+    pub bundle: &'a Bundle,
+    /// Where Redis is.
+    pub redis: RedisOptions,
+    /// How patient it is.
+    pub settings: Settings,
+    /// What it takes of other nodes.
+    pub limits: Limits,
+    /// What identities may hold.
+    pub quotas: Arc<Quotas>,
+    /// What it serves.
+    pub table: Published,
+}
+
+/// Why there is no part in a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    /// A thread did not start.
+    #[error("cannot start the cluster's thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The certificates cannot be shown to other nodes.
+    #[error(transparent)]
+    Tls(#[from] nano_tls::Error),
+}
+
+/// The thread; it ends with the membership.
+pub struct ReplicationThread(thread::JoinHandle<()>);
+
+/// Joins a cluster.
+///
+/// # Errors
+///
+/// If there is no thread, or the certificates cannot be used. Redis may come later.
+pub fn join(place: Place<'_>) -> Result<(Membership, ReplicationThread), ReplicationError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let own = place.identity.boot;
+    let neighbours = Neighbours::new(
+        runtime.handle().clone(),
+        place.bundle,
+        own,
+        place.limits,
+        place.quotas,
+        place.table,
+    )?;
+    let replica = Replica::new(
+        Duration::ZERO,
+        place.identity,
+        place.settings,
+        Restored::default(),
+        fastrand::u64(..),
+    );
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let (inputs, received) = mpsc::channel(QUEUE);
+    let redis = Arc::new(Redis::new(place.redis)).run(queue, inputs.clone());
+    let thread = thread::Builder::new()
+        .name("nano-cluster".to_owned())
+        .spawn(move || runtime.block_on(redis))?;
+    let membership = Membership::new(replica, own, commands, (inputs, received), neighbours);
+    Ok((membership, ReplicationThread(thread)))
+}
+
+impl ReplicationThread {
+    /// Waits for the thread to end, which it does when the membership is gone.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the cluster's thread panicked");
+        }
+    }
+}
