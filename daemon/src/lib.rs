@@ -17,5 +17,6 @@ pub mod sessions;
 pub mod state;
 pub mod switch;
 pub mod table;
+pub mod trust;
 
 pub use command::run;

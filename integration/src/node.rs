@@ -76,6 +76,7 @@ pub struct NodeBuilder {
     http: String,
     quic: String,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     disk: Disk,
 }
 
@@ -112,6 +113,13 @@ impl NodeBuilder {
     pub fn flag(mut self, flag: &str, value: impl ToString) -> Self {
         self.arguments.push(flag.to_owned());
         self.arguments.push(value.to_string());
+        self
+    }
+
+    /// An environment variable and its value.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.variables.push((name.to_owned(), value.to_string()));
         self
     }
 
@@ -168,7 +176,8 @@ impl NodeBuilder {
             .arg(self.state_folder())
             .arg("--ready-file")
             .arg(ready_file)
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if !self
             .arguments
             .iter()
@@ -226,6 +235,7 @@ impl Node {
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
             arguments: Vec::new(),
+            variables: Vec::new(),
             disk: Disk::Shared,
         }
     }
