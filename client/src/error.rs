@@ -12,14 +12,20 @@ pub enum ConnectError {
     #[error(
         "no certificates to connect with in {}: {reason}. A node that runs on this machine as the \
          same user makes them there when it starts (another state folder is named with NANO_STATE \
-         or --state); elsewhere name a folder with ca.pem, cert.pem and key.pem with NANO_TLS or \
-         --tls",
+         or --state); elsewhere give the cluster's secret with NANO_CLUSTER_SECRET, or name a folder \
+         with ca.pem, cert.pem and key.pem with NANO_TLS or --tls",
         folder.display()
     )]
     Certificates {
         /// Where they were looked for.
         folder: PathBuf,
         /// What was wrong there.
+        reason: String,
+    },
+    /// No certificates can be issued with the cluster's secret.
+    #[error("no certificates to connect with from the cluster's secret: {reason}")]
+    ClusterSecret {
+        /// What was wrong with it.
         reason: String,
     },
     /// The node's address cannot be resolved.
@@ -39,7 +45,11 @@ pub enum ConnectError {
         reason: String,
     },
     /// One side does not accept the other's certificate.
-    #[error("the node at {address} and this process do not trust each other: {reason}")]
+    #[error(
+        "the node at {address} and this process do not trust each other: {reason}. Both need \
+         certificates of one authority: give both the same NANO_CLUSTER_SECRET, or this process a \
+         folder (NANO_TLS or --tls) that the node's authority issued"
+    )]
     Untrusted {
         /// Where the node is.
         address: String,

@@ -45,6 +45,7 @@ pub use body::{Body, BodyError};
 pub use client::Client;
 pub use error::{CallError, ConnectError};
 pub use handler::{Context, HandlerError};
+pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{Certainty, Code, Encoding, Hop, InstanceId, message::Policy};
 pub use options::{Options, OptionsError, default_state};
 pub use service::{Service, ServiceBuilder};

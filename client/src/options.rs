@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nano_tls::{Kind, Name, SECRET_VARIABLE, Secret, SecretSource};
 use tokio::runtime;
 
 use crate::{ConnectError, io::Io};
@@ -21,9 +22,16 @@ pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";
 pub struct Options {
     /// The node's QUIC address, `host:port`. Default `127.0.0.1:9999`.
     pub node: String,
-    /// Folder with `ca.pem`, `cert.pem` and `key.pem`. Without it the bundle that a node
-    /// on this machine made in its state folder is used.
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`. Without it the cluster's secret is
+    /// used, and without that the bundle that a node on this machine made in its state
+    /// folder.
     pub tls: Option<PathBuf>,
+    /// Where the cluster's secret is. Who has it issues its own certificates, anew for each
+    /// connection. Not used if `tls` names a folder.
+    pub cluster_secret: Option<SecretSource>,
+    /// What the certificates that follow from the cluster's secret say one is called:
+    /// `service/<name>` or `client/<name>`. Default the name of the program.
+    pub name: Option<String>,
     /// State folder of the node on this machine. Default as the node's own, see
     /// [`default_state`].
     pub state: Option<PathBuf>,
@@ -48,6 +56,8 @@ impl Default for Options {
         Self {
             node: DEFAULT_NODE.to_owned(),
             tls: None,
+            cluster_secret: None,
+            name: None,
             state: None,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
@@ -60,24 +70,34 @@ impl Default for Options {
 
 /// An environment variable that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the environment variable {0} is not UTF-8")]
-pub struct OptionsError(&'static str);
+pub enum OptionsError {
+    /// It is no text.
+    #[error("the environment variable {0} is not UTF-8")]
+    NotUtf8(&'static str),
+    /// The cluster's secret is none, or given twice.
+    #[error("{0}")]
+    ClusterSecret(String),
+}
 
 impl Options {
-    /// The defaults, changed by `NANO_NODE`, `NANO_TLS` and `NANO_STATE`.
+    /// The defaults, changed by `NANO_NODE`, `NANO_TLS`, `NANO_STATE`, `NANO_NAME` and one of
+    /// `NANO_CLUSTER_SECRET` and `NANO_CLUSTER_SECRET_FILE`. Where both a folder of
+    /// certificates and a secret are named, the folder is used.
     ///
     /// # Errors
     ///
-    /// If `NANO_NODE` is not UTF-8.
+    /// If `NANO_NODE` or `NANO_NAME` is not UTF-8, or the secret is too short or given twice.
     pub fn from_env() -> Result<Self, OptionsError> {
         let mut options = Self::default();
-        match env::var("NANO_NODE") {
-            Ok(node) => options.node = node,
-            Err(VarError::NotPresent) => {}
-            Err(VarError::NotUnicode(_)) => return Err(OptionsError("NANO_NODE")),
+        if let Some(node) = text("NANO_NODE")? {
+            options.node = node;
         }
+        options.name = text("NANO_NAME")?;
         options.tls = env::var_os("NANO_TLS").map(PathBuf::from);
         options.state = env::var_os("NANO_STATE").map(PathBuf::from);
+        let file = env::var_os("NANO_CLUSTER_SECRET_FILE").map(PathBuf::from);
+        options.cluster_secret = SecretSource::choose(env::var_os(SECRET_VARIABLE), file)
+            .map_err(|error| OptionsError::ClusterSecret(error.to_string()))?;
         Ok(options)
     }
 
@@ -92,6 +112,30 @@ impl Options {
     #[must_use]
     pub fn tls(mut self, folder: impl Into<PathBuf>) -> Self {
         self.tls = Some(folder.into());
+        self
+    }
+
+    /// The same with the cluster's secret, in place of any folder of certificates.
+    #[must_use]
+    pub fn cluster_secret(mut self, secret: Secret) -> Self {
+        self.tls = None;
+        self.cluster_secret = Some(SecretSource::Given(secret));
+        self
+    }
+
+    /// The same with the cluster's secret, read from a file for each connection, in place of
+    /// any folder of certificates.
+    #[must_use]
+    pub fn cluster_secret_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls = None;
+        self.cluster_secret = Some(SecretSource::File(file.into()));
+        self
+    }
+
+    /// The same with another [name](Self::name).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -132,14 +176,53 @@ impl Options {
         Ok(Arc::new(Io::on(runtime)))
     }
 
-    /// The folder to read certificates from.
-    pub(crate) fn bundle(&self) -> Option<PathBuf> {
-        self.tls.clone().or_else(|| {
-            let state = self.state.clone();
-            let state = state.or_else(|| default_state(&|name| env::var_os(name)))?;
-            Some(nano_tls::client_dir(&state.join("tls")))
-        })
+    /// Where this process gets its certificates.
+    pub(crate) fn credentials(&self) -> Credentials<'_> {
+        match (&self.tls, &self.cluster_secret) {
+            (Some(folder), _) => Credentials::Folder(folder.clone()),
+            (None, Some(secret)) => Credentials::Secret(secret),
+            (None, None) => Credentials::Folder(self.made_by_node().unwrap_or_default()),
+        }
     }
+
+    /// What this process is called, if it says so itself.
+    pub(crate) fn name_as(&self, kind: Kind) -> Result<Name, nano_tls::Error> {
+        match &self.name {
+            Some(name) => Name::new(kind, name),
+            None => Ok(Name::nearest(kind, &program())),
+        }
+    }
+
+    /// The folder where a node on this machine puts the bundle for its clients.
+    fn made_by_node(&self) -> Option<PathBuf> {
+        let state = self.state.clone();
+        let state = state.or_else(|| default_state(&|name| env::var_os(name)))?;
+        Some(nano_tls::client_dir(&state.join("tls")))
+    }
+}
+
+/// Where certificates come from.
+pub(crate) enum Credentials<'a> {
+    /// From files.
+    Folder(PathBuf),
+    /// From the process itself.
+    Secret(&'a SecretSource),
+}
+
+/// The variable, if it is set.
+fn text(variable: &'static str) -> Result<Option<String>, OptionsError> {
+    match env::var(variable) {
+        Ok(text) => Ok(Some(text)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(OptionsError::NotUtf8(variable)),
+    }
+}
+
+/// The name of this program, as it was started; empty if it has none.
+fn program() -> String {
+    let path = env::args_os().next().map(PathBuf::from);
+    let name = path.as_ref().and_then(|path| path.file_name());
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The state folder of a node that was given none: `$STATE_DIRECTORY` (systemd; the first

@@ -4,9 +4,11 @@
 //! and handed on unparsed, so that every mistake is reported at once, together with those
 //! in the environment and the file.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, env, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use nano_client::Options;
+use nano_tls::{SECRET_VARIABLE, SecretSource};
 
 use crate::config::{CONFIG, SETTINGS, env_name, flag_name};
 
@@ -45,12 +47,33 @@ pub struct NodeArguments {
         value_name = "ADDR"
     )]
     pub node: String,
-    /// Folder with ca.pem, cert.pem and key.pem [default: those of the node on this machine]
+    /// Folder with ca.pem, cert.pem and key.pem [default: certificates of the cluster's secret;
+    /// without one those of the node on this machine]
     #[arg(long, env = "NANO_TLS", value_name = "DIR")]
     pub tls: Option<PathBuf>,
-    /// State folder of the node on this machine, if --tls is not given [default: as the node's own]
+    /// File with the cluster's secret, if --tls is not given [default: $NANO_CLUSTER_SECRET, the
+    /// secret itself]
+    #[arg(long, env = "NANO_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// State folder of the node on this machine, if there is neither [default: as the node's own]
     #[arg(long, env = "NANO_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+impl NodeArguments {
+    /// How to connect there.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster's secret in the environment is none, or a file is named as well.
+    pub fn options(self) -> nano_tls::Result<Options> {
+        let mut options = Options::default().node(self.node);
+        options.tls = self.tls;
+        options.state = self.state;
+        let variable = env::var_os(SECRET_VARIABLE);
+        options.cluster_secret = SecretSource::choose(variable, self.cluster_secret_file)?;
+        Ok(options)
+    }
 }
 
 /// `nanod call`
@@ -184,7 +207,7 @@ fn command() -> Command {
         .after_help(
             "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
              file that --config names (ready_file). A flag wins over a variable, a variable over the \
-             file.\n\n\
+             file. NANO_CLUSTER_SECRET, the secret itself, is a variable only.\n\n\
              SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
              services. A second one stops it at once.\n\n\
              Exit codes:\n  \

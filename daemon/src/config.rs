@@ -24,6 +24,7 @@ pub use self::error::{Error, Errors, Origin};
 pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 
 use nano_client::default_state;
+use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
@@ -37,9 +38,15 @@ pub struct Config {
     pub quic: SocketAddr,
     /// The folder of the registry, the lock and, unless `tls` names another, the authority.
     pub state: PathBuf,
-    /// A folder with `ca.pem`, `cert.pem` and `key.pem`; none for the node's own authority, in
-    /// `<state>/tls`.
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem`; none for certificates of the cluster's
+    /// secret or, without one, of the node's own authority, in `<state>/tls`.
     pub tls: Option<PathBuf>,
+    /// Where the cluster's secret is. Certificates follow from it unless `tls` names a folder, and
+    /// the key between nodes in any case.
+    pub cluster_secret: Option<SecretSource>,
+    /// What a node with the cluster's secret is called in its certificate; none for the name of
+    /// the machine.
+    pub name: Option<Name>,
     /// Data threads, each with its own runtime and sockets.
     pub threads: usize,
     /// A file that is written once the node serves.
@@ -133,6 +140,8 @@ impl Config {
             quic: here,
             state,
             tls: None,
+            cluster_secret: None,
+            name: None,
             threads: (cores / 2).clamp(1, MAX_THREADS as usize),
             ready_file: None,
             log: "info".to_owned(),
@@ -178,11 +187,28 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
             errors.push(error);
         }
     }
+    match with_variable(config.cluster_secret.take(), sources.env) {
+        Ok(secret) => config.cluster_secret = secret,
+        Err(error) => errors.push(Error::ClusterSecret(error)),
+    }
     if errors.is_empty() {
         Ok(config)
     } else {
         Err(Errors::new(errors))
     }
+}
+
+/// The cluster's secret, which only the environment can hold itself: a flag would show it to every
+/// user of the machine, and a file of settings is kept where many read.
+fn with_variable(
+    set: Option<SecretSource>,
+    env: Env<'_>,
+) -> nano_tls::Result<Option<SecretSource>> {
+    let file = match set {
+        Some(SecretSource::File(file)) => Some(file),
+        Some(SecretSource::Given(_)) | None => None,
+    };
+    SecretSource::choose(env(SECRET_VARIABLE), file)
 }
 
 /// The value that wins, and where it is from.

@@ -24,5 +24,6 @@ pub mod state;
 pub mod strangers;
 pub mod switch;
 pub mod table;
+pub mod trust;
 
 pub use command::run;

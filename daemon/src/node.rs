@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use nano_tls::Bundle;
 use nano_wire::{InstanceId, message::Limits, transport::Close};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::{
@@ -27,6 +26,7 @@ use crate::{
     strangers::Strangers,
     switch::Switch,
     table::Published,
+    trust::{Trust, TrustError},
 };
 
 /// A node that serves.
@@ -52,15 +52,7 @@ pub enum StartError {
     State(#[from] StateError),
     /// Its certificates cannot be used.
     #[error(transparent)]
-    Tls(#[from] nano_tls::Error),
-    /// Its certificate is not a node's.
-    #[error("the certificate in {} is that of {found}, not of a node", folder.display())]
-    Identity {
-        /// Where it was read.
-        folder: PathBuf,
-        /// Whose it is.
-        found: String,
-    },
+    Trust(#[from] TrustError),
     /// It has no store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,7 +80,8 @@ impl Node {
     /// If anything that it needs is not to be had; nothing stays behind.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let state = StateFolder::hold(&config.state)?;
-        let server = quic::server_config(&bundle(&config, &state)?)?;
+        let trust = Trust::load(&config, &state.tls())?;
+        let server = quic::server_config(&trust.bundle).map_err(TrustError::from)?;
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
@@ -279,21 +272,6 @@ fn limits(config: &Config) -> quota::Limits {
         bytes: config.max_bytes(),
         share: config.identity_share,
     }
-}
-
-/// The node's own certificates: the site's, or those of an authority of its own.
-fn bundle(config: &Config, state: &StateFolder) -> Result<Bundle, StartError> {
-    let Some(folder) = &config.tls else {
-        return Ok(nano_tls::set_up(&state.tls())?.node);
-    };
-    let bundle = Bundle::load(folder)?;
-    if bundle.identity().kind() != nano_tls::Kind::Node {
-        return Err(StartError::Identity {
-            folder: folder.clone(),
-            found: bundle.identity().to_string(),
-        });
-    }
-    Ok(bundle)
 }
 
 /// One thread of the data plane: its own runtime, sockets and connections.

@@ -77,6 +77,7 @@ pub struct NodeBuilder {
     quic: String,
     threads: usize,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     disk: Disk,
 }
 
@@ -120,6 +121,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// An environment variable and its value.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.variables.push((name.to_owned(), value.to_string()));
         self
     }
 
@@ -177,7 +185,8 @@ impl NodeBuilder {
             .arg("--ready-file")
             .arg(ready_file)
             .args(["--threads", &self.threads.to_string()])
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         Process::start(&mut command)
     }
 
@@ -229,6 +238,7 @@ impl Node {
             quic: ANY.to_owned(),
             threads: 2,
             arguments: Vec::new(),
+            variables: Vec::new(),
             disk: Disk::Shared,
         }
     }

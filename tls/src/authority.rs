@@ -3,8 +3,9 @@
 //! `ca.pem` and `ca-key.pem` own the state. The certificate names its trust domain in its one URI,
 //! `spiffe://<trust domain>`, as SPIFFE has it, so that the two files are all there is to keep.
 
+use std::ops::Range;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -15,9 +16,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::bundle::{Bundle, PemTexts};
 use crate::config::provider;
+use crate::fingerprint::Fingerprint;
 use crate::folder::{self, Access, Entry, Folder};
 use crate::identity::{authority_uri, check_trust_domain, parse_authority_uri};
-use crate::{Error, Identity, Name, Result, leaf};
+use crate::{Error, Identity, Name, Result, TRUST_DOMAIN, leaf};
 
 /// How long a party's certificate lives unless told otherwise: 397 days.
 pub const LEAF_LIFETIME: Duration = Duration::from_secs(397 * DAY);
@@ -27,6 +29,7 @@ pub const LEAF_LIFETIME: Duration = Duration::from_secs(397 * DAY);
 pub struct Authority {
     trust_domain: String,
     ca_pem: String,
+    fingerprint: Fingerprint,
     not_after: SystemTime,
     /// The key lives in here; its `Debug` leaves the key out.
     issuer: Issuer<'static, KeyPair>,
@@ -83,7 +86,8 @@ impl Authority {
             .map_or(self.not_after, |end| end.min(self.not_after));
         let identity = Identity::of(self.trust_domain.as_str(), name.clone())?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate = leaf_params(&identity, now, end)?.signed_by(&key, &self.issuer)?;
+        let validity = now - CLOCK_SKEW..end;
+        let certificate = leaf_params(&identity, validity)?.signed_by(&key, &self.issuer)?;
         Bundle::from_pem(PemTexts {
             ca: self.ca_pem.clone(),
             cert: certificate.pem(),
@@ -99,6 +103,23 @@ impl Authority {
     /// The authority's certificate, which all its members trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// What tells this authority from any other.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The authority that follows from a key and a serial number alone: whoever has both makes
+    /// the same certificate, byte for byte. For that the key has to be one that signs the same
+    /// text the same way each time, as Ed25519 does. It ends when the key is replaced; its
+    /// certificate says so as RFC 5280, section 4.1.2.5, has it.
+    pub(crate) fn derived(key: KeyPair, serial: SerialNumber) -> Result<Self> {
+        let validity = UNIX_EPOCH + DERIVED_FROM..UNIX_EPOCH + NO_END;
+        let certificate = authority_params(TRUST_DOMAIN, &key, validity, serial)?;
+        let certificate = certificate.self_signed(&key)?;
+        let (authority, _) = Self::parse(certificate.pem(), key)?;
+        Ok(authority)
     }
 
     /// The authority in `dir`, made if there is none. A key alone is what a killed writer
@@ -123,7 +144,10 @@ impl Authority {
 
     fn with_key(trust_domain: &str, key: KeyPair) -> Result<Self> {
         check_trust_domain(trust_domain)?;
-        let certificate = authority_params(trust_domain, &key)?.self_signed(&key)?;
+        let now = SystemTime::now();
+        let validity = now - CLOCK_SKEW..now + LIFETIME;
+        let certificate = authority_params(trust_domain, &key, validity, random_serial()?)?;
+        let certificate = certificate.self_signed(&key)?;
         let (authority, _) = Self::parse(certificate.pem(), key)?;
         Ok(authority)
     }
@@ -143,10 +167,12 @@ impl Authority {
         let trust_domain = parse_authority_uri(leaf::only_uri(&certificate)?)?;
         let not_after = leaf::system_time(certificate.validity().not_after);
         let public_key = certificate.public_key().subject_public_key.data.to_vec();
+        let fingerprint = Fingerprint::of(&der);
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
         let authority = Self {
             trust_domain,
             ca_pem,
+            fingerprint,
             not_after,
             issuer,
         };
@@ -170,9 +196,13 @@ impl Authority {
     }
 }
 
-fn authority_params(trust_domain: &str, key: &KeyPair) -> Result<CertificateParams> {
-    let now = SystemTime::now();
-    let mut params = params(&authority_uri(trust_domain), now, now + LIFETIME)?;
+fn authority_params(
+    trust_domain: &str,
+    key: &KeyPair,
+    validity: Range<SystemTime>,
+    serial: SerialNumber,
+) -> Result<CertificateParams> {
+    let mut params = params(&authority_uri(trust_domain), validity, serial)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // The subject follows from the key: two authorities never pass for one another, and a key
@@ -189,8 +219,8 @@ fn authority_params(trust_domain: &str, key: &KeyPair) -> Result<CertificatePara
     Ok(params)
 }
 
-fn leaf_params(identity: &Identity, now: SystemTime, end: SystemTime) -> Result<CertificateParams> {
-    let mut params = params(&identity.to_string(), now, end)?;
+fn leaf_params(identity: &Identity, validity: Range<SystemTime>) -> Result<CertificateParams> {
+    let mut params = params(&identity.to_string(), validity, random_serial()?)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -208,25 +238,33 @@ fn leaf_params(identity: &Identity, now: SystemTime, end: SystemTime) -> Result<
 
 /// What all certificates share. Every default of rcgen that would be wrong is set: validity,
 /// serial number, subject and alternative names.
-fn params(uri: &str, now: SystemTime, end: SystemTime) -> Result<CertificateParams> {
+fn params(
+    uri: &str,
+    validity: Range<SystemTime>,
+    serial: SerialNumber,
+) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
-    params.not_before = (now - CLOCK_SKEW).into();
-    params.not_after = end.into();
-    params.serial_number = Some(serial_number()?);
+    params.not_before = validity.start.into();
+    params.not_after = validity.end.into();
+    params.serial_number = Some(serial);
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
     Ok(params)
 }
 
-/// 16 random bytes that make a positive number of just that length.
-fn serial_number() -> Result<SerialNumber> {
+fn random_serial() -> Result<SerialNumber> {
     let mut bytes = [0; 16];
     provider()
         .secure_random
         .fill(&mut bytes)
         .map_err(|_| Error::Random)?;
+    Ok(serial_number(bytes))
+}
+
+/// 16 bytes as a positive number of just that length.
+pub(crate) fn serial_number(mut bytes: [u8; 16]) -> SerialNumber {
     bytes[0] = bytes[0] & 0x7f | 0x40;
-    Ok(SerialNumber::from_slice(&bytes))
+    SerialNumber::from_slice(&bytes)
 }
 
 fn parse_key(pem: &str) -> Result<KeyPair> {
@@ -246,6 +284,11 @@ const RESTORE: &str = "restore the file from a backup";
 
 const DAY: u64 = 24 * 60 * 60;
 const LIFETIME: Duration = Duration::from_secs(3652 * DAY);
+
+/// From when to when derived authorities are valid: the beginning of 2025, and the end of 9999.
+const DERIVED_FROM: Duration = Duration::from_secs(1_735_689_600);
+const NO_END: Duration = Duration::from_secs(253_402_300_799);
+
 const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// X.509's bound for a common name.

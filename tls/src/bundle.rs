@@ -15,16 +15,19 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::provider;
+use crate::fingerprint::Fingerprint;
 use crate::folder::{self, Access, Entry, Folder};
 use crate::leaf::Leaf;
-use crate::{Error, Identity, Result};
+use crate::shown::{Renewed, Shown};
+use crate::{Authority, Error, Identity, Name, Result};
 
 /// One party's certificate with its key, and the authorities it trusts.
 pub struct Bundle {
     pem: PemTexts,
     leaf: Leaf,
     pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) certified: Arc<CertifiedKey>,
+    pub(crate) shown: Arc<Shown>,
+    fingerprints: Vec<Fingerprint>,
 }
 
 impl Bundle {
@@ -77,6 +80,32 @@ impl Bundle {
         self.leaf.not_after
     }
 
+    /// What tells the party's authority from any other: of the certificates in `ca.pem` the
+    /// first one's.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprints[0]
+    }
+
+    /// Those of all the authorities that the party trusts, which are several while one is
+    /// replaced; its own comes first.
+    pub fn fingerprints(&self) -> &[Fingerprint] {
+        &self.fingerprints
+    }
+
+    /// A bundle that issues itself a new certificate, for new connections, whenever half of the
+    /// old one's life is over. Its files would hold the first.
+    pub(crate) fn renewing(authority: Authority, name: Name, lifetime: Duration) -> Result<Self> {
+        let renewed = Renewed::new(authority, name, lifetime)?;
+        let first = renewed.at(SystemTime::now());
+        Ok(Self {
+            pem: first.pem.clone(),
+            leaf: first.leaf.clone(),
+            roots: Arc::clone(&first.roots),
+            fingerprints: first.fingerprints.clone(),
+            shown: Arc::new(Shown::Renewed(Box::new(renewed))),
+        })
+    }
+
     /// A bundle that is in no folder yet.
     pub(crate) fn from_pem(pem: PemTexts) -> Result<Self> {
         Self::parse(Path::new(""), pem)
@@ -87,15 +116,15 @@ impl Bundle {
         &self.pem.ca
     }
 
-    /// Whether more than half of the certificate's life is over.
-    pub(crate) fn is_past_half_life(&self, now: SystemTime) -> bool {
+    /// Whether the certificate's life has begun, and no more than half of it is over.
+    pub(crate) fn is_in_first_half(&self, now: SystemTime) -> bool {
         let Leaf {
             not_before,
             not_after,
             ..
         } = self.leaf;
         let life = not_after.duration_since(not_before).unwrap_or_default();
-        now > not_before + life / 2
+        (not_before..=not_before + life / 2).contains(&now)
     }
 
     /// Checks what the files say; `dir` is where an error says they are.
@@ -103,7 +132,8 @@ impl Bundle {
         let (ca_path, cert_path, key_path) =
             (dir.join(CA_FILE), dir.join(CERT_FILE), dir.join(KEY_FILE));
 
-        let roots = parse_roots(&pem.ca).map_err(|error| error.in_file(ca_path, FIX))?;
+        let (roots, fingerprints) =
+            parse_roots(&pem.ca).map_err(|error| error.in_file(ca_path, FIX))?;
         let chain = parse_certificates(&pem.cert)
             .map_err(|error| error.in_file(cert_path.as_path(), FIX))?;
         let leaf = chain
@@ -134,7 +164,8 @@ impl Bundle {
             pem,
             leaf,
             roots: Arc::new(roots),
-            certified: Arc::new(certified),
+            shown: Arc::new(Shown::Fixed(Arc::new(certified))),
+            fingerprints,
         })
     }
 }
@@ -150,7 +181,7 @@ impl fmt::Debug for Bundle {
 }
 
 /// The three files, as text.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct PemTexts {
     pub(crate) ca: String,
     pub(crate) cert: String,
@@ -177,14 +208,17 @@ impl PemTexts {
     }
 }
 
-fn parse_roots(pem: &str) -> Result<RootCertStore> {
+/// The authorities, and their fingerprints, of which there is at least one.
+fn parse_roots(pem: &str) -> Result<(RootCertStore, Vec<Fingerprint>)> {
+    let certificates = parse_certificates(pem)?;
+    let fingerprints = certificates.iter().map(Fingerprint::of).collect();
     let mut roots = RootCertStore::empty();
-    for certificate in parse_certificates(pem)? {
+    for certificate in certificates {
         roots
             .add(certificate)
             .map_err(|error| Error::Certificate(error.to_string()))?;
     }
-    Ok(roots)
+    Ok((roots, fingerprints))
 }
 
 /// At least one certificate.

@@ -15,7 +15,6 @@ use rustls::crypto::{
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
@@ -74,7 +73,7 @@ impl Bundle {
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| Error::Config(error.to_string()))?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
+            .with_cert_resolver(self.shown.clone());
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -98,7 +97,7 @@ impl Bundle {
             .map_err(|error| Error::Config(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified.clone())));
+            .with_client_cert_resolver(self.shown.clone());
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;

@@ -125,13 +125,13 @@ pub enum Error {
     #[error("not a usable private key: {0}")]
     Key(String),
 
-    /// Somebody else can get at a private key.
+    /// Somebody else can get at a private key or a secret.
     #[error(
-        "{path} is open to other users (mode {mode:03o}): run `chmod 600 {path}`, and replace the key if others may have read it",
+        "{path} is open to other users (mode {mode:03o}): run `chmod 600 {path}` (a Kubernetes Secret is mounted with defaultMode 0440), and replace what it holds if others may have read it",
         path = path.display()
     )]
     KeyExposed {
-        /// The key's file.
+        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
@@ -148,6 +148,34 @@ pub enum Error {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
+    },
+
+    /// A cluster's secret that could be guessed.
+    #[error(
+        "the cluster's secret has {found} bytes, and needs at least {least}: make one with `openssl rand -hex 32`"
+    )]
+    SecretShort {
+        /// How many it has.
+        found: usize,
+        /// How many it needs.
+        least: usize,
+    },
+
+    /// A text too long to be a cluster's secret.
+    #[error("the cluster's secret has more than {most} bytes: is it the right one?")]
+    SecretLong {
+        /// How many it may have.
+        most: usize,
+    },
+
+    /// A cluster's secret from two sources, of which none is the obvious one.
+    #[error(
+        "the cluster's secret is given twice, in NANO_CLUSTER_SECRET and in the file {}: give one of them",
+        file.display()
+    )]
+    SecretTwice {
+        /// The file.
+        file: PathBuf,
     },
 
     /// An authority is never overwritten.

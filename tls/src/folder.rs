@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -105,7 +105,7 @@ pub(crate) struct Entry<'a> {
 /// Who may read a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
-    /// Its owner.
+    /// Its owner; root's group as well, if root says so.
     Secret,
     /// Everybody who gets into the folder.
     Public,
@@ -123,7 +123,16 @@ impl Access {
 /// The file's text; a secret that others can get at is refused. `fix` tells what to do when the
 /// file is missing.
 pub(crate) fn read(path: &Path, access: Access, fix: &'static str) -> Result<String> {
-    let mut file = File::open(path).map_err(|error| match error.kind() {
+    let mut text = String::new();
+    open(path, access, fix)?
+        .read_to_string(&mut text)
+        .map_err(Error::io("read", path))?;
+    Ok(text)
+}
+
+/// As [`read`], before anything of it is read.
+pub(crate) fn open(path: &Path, access: Access, fix: &'static str) -> Result<File> {
+    let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::Missing {
             path: path.to_owned(),
             fix,
@@ -134,17 +143,22 @@ pub(crate) fn read(path: &Path, access: Access, fix: &'static str) -> Result<Str
         // Asked of the open file: the path may lead elsewhere by now.
         let metadata = file.metadata().map_err(Error::io("read", path))?;
         let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if is_exposed(mode, metadata.uid()) {
             return Err(Error::KeyExposed {
                 path: path.to_owned(),
                 mode,
             });
         }
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text)
-        .map_err(Error::io("read", path))?;
-    Ok(text)
+    Ok(file)
+}
+
+/// Whether more than a file's owner can get at it. A group may read what belongs to root, who
+/// thereby says which services may: that is how Kubernetes mounts a Secret for an `fsGroup`.
+fn is_exposed(mode: u32, owner: u32) -> bool {
+    const ROOT: u32 = 0;
+    let spared = if owner == ROOT { 0o740 } else { 0o700 };
+    mode & 0o777 & !spared != 0
 }
 
 /// Whether a writer is between its first file and `last`, or was killed there.
@@ -154,4 +168,22 @@ pub(crate) fn is_unsettled(folder: &Path, last: &str) -> bool {
 
 fn stage(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.new"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_exposed;
+
+    #[test]
+    fn only_root_lets_a_group_read_and_nobody_lets_the_world() {
+        for mode in [0o400, 0o600, 0o700] {
+            assert!(!is_exposed(mode, 0) && !is_exposed(mode, 1000), "{mode:o}");
+        }
+        for mode in [0o440, 0o640] {
+            assert!(!is_exposed(mode, 0) && is_exposed(mode, 1000), "{mode:o}");
+        }
+        for mode in [0o444, 0o604, 0o601, 0o620, 0o660, 0o610, 0o644, 0o777] {
+            assert!(is_exposed(mode, 0) && is_exposed(mode, 1000), "{mode:o}");
+        }
+    }
 }

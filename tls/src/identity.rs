@@ -74,6 +74,19 @@ impl Name {
         }
     }
 
+    /// The name nearest to what a machine or a program is called: other characters become
+    /// `-`, and what leaves nothing to go by becomes `unnamed`.
+    pub fn nearest(kind: Kind, called: &str) -> Self {
+        let name: String = called
+            .chars()
+            .take(MAX_NEAREST)
+            .map(|char| if is_in_name(char) { char } else { '-' })
+            .collect();
+        let is_telling = name.contains(|char: char| char.is_ascii_alphanumeric());
+        let name = if is_telling { name } else { "unnamed".into() };
+        Self { kind, name }
+    }
+
     /// What sort of party it is.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -226,14 +239,15 @@ fn broken_name_rule(name: &str) -> Option<&'static str> {
         Some("it is empty")
     } else if name == "." || name == ".." {
         Some("'.' and '..' are not allowed")
-    } else if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-    {
+    } else if !name.chars().all(is_in_name) {
         Some("only letters, digits, '.', '-' and '_' are allowed")
     } else {
         None
     }
+}
+
+fn is_in_name(char: char) -> bool {
+    char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_')
 }
 
 /// What an error shows of a text that anybody may have sent.
@@ -248,3 +262,6 @@ fn cut(text: &str) -> String {
 const SCHEME: &str = "spiffe://";
 const MAX_TRUST_DOMAIN: usize = 255;
 const MAX_URI: usize = 2048;
+
+/// As long as a host name may be on Linux.
+const MAX_NEAREST: usize = 64;

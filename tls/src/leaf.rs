@@ -11,6 +11,7 @@ use x509_parser::time::ASN1Time;
 use crate::{Error, Identity, Result};
 
 /// What a party's own certificate says.
+#[derive(Clone)]
 pub(crate) struct Leaf {
     pub(crate) identity: Identity,
     pub(crate) not_before: SystemTime,

@@ -3,7 +3,8 @@
 //! PEM files come in, rustls configurations go out. An [`Authority`] issues [`Bundle`]s, one a
 //! party; a bundle makes the server's and the client's side of a connection, and each side learns
 //! the other's [`Identity`] from the single URI in its certificate. [`set_up`] does all of it for
-//! a node that was told nothing. The files own the state; nothing here outlives its values.
+//! a node that was told nothing, and a [`Secret`] gives whoever holds it an authority without any
+//! files. The files own the state; nothing here outlives its values.
 //!
 //! The cryptography is aws-lc-rs, named wherever rustls asks and never taken from the process.
 
@@ -11,14 +12,19 @@ mod authority;
 mod bundle;
 mod config;
 mod error;
+mod fingerprint;
 mod folder;
 mod identity;
 mod leaf;
+mod secret;
 mod setup;
+mod shown;
 
 pub use authority::{Authority, LEAF_LIFETIME};
 pub use bundle::Bundle;
 pub use config::{ALPN, Expect, peer_identity};
 pub use error::{Error, Result};
+pub use fingerprint::Fingerprint;
 pub use identity::{Identity, Kind, Name, TRUST_DOMAIN};
+pub use secret::{ClusterKey, SECRET_VARIABLE, Secret, SecretSource};
 pub use setup::{LocalTls, authority_dir, client_dir, node_dir, set_up};

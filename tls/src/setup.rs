@@ -50,7 +50,7 @@ fn current(authority: &Authority, dir: &Path, kind: Kind) -> Result<Bundle> {
     match Bundle::load(dir) {
         Ok(bundle)
             if bundle.ca_pem() == authority.ca_pem()
-                && !bundle.is_past_half_life(SystemTime::now()) =>
+                && bundle.is_in_first_half(SystemTime::now()) =>
         {
             return Ok(bundle);
         }

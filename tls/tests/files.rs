@@ -64,10 +64,10 @@ fn an_authority_with_broken_files_is_refused() {
     let error = Authority::load(dir).unwrap_err().to_string();
     assert!(error.contains("it is not an authority's"), "{error}");
 
-    chmod(&dir.join("ca-key.pem"), 0o640);
+    chmod(&dir.join("ca-key.pem"), 0o644);
     let error = Authority::load(dir).unwrap_err();
     assert!(
-        matches!(error, Error::KeyExposed { mode: 0o640, .. }),
+        matches!(error, Error::KeyExposed { mode: 0o644, .. }),
         "{error}"
     );
 }
@@ -195,7 +195,7 @@ fn a_bundle_with_broken_files_names_the_file_and_the_way_out() {
             assert!(error.to_string().contains("nanod tls issue"), "{error}");
         }
     }
-    for exposed in [0o604, 0o640, 0o620, 0o644] {
+    for exposed in [0o604, 0o660, 0o620, 0o644] {
         write();
         chmod(&dir.join("key.pem"), exposed);
         let error = Bundle::load(dir).unwrap_err();

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use nano_tls::{ALPN, Authority, Bundle, Expect, Identity, Kind, LEAF_LIFETIME, peer_identity};
+use nano_tls::{
+    ALPN, Authority, Bundle, Expect, Identity, Kind, LEAF_LIFETIME, Secret, peer_identity,
+};
 use rcgen::{
     CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType,
 };
@@ -20,6 +22,7 @@ use rustls::{
 use rustls_pki_types::ServerName;
 
 const NODE: Expect = Expect::Kind(Kind::Node);
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn both_sides_learn_who_the_other_is() {
@@ -101,6 +104,44 @@ fn parties_of_another_authority_are_refused() {
     client.client_auth_cert_resolver = theirs.client().client_auth_cert_resolver;
     // Rid of the hint of which authority is wanted, it would not even show its certificate.
     let refused = connect(client, ours.server()).unwrap_err();
+    assert_eq!(refused.by, "server");
+    assert!(refused.says("UnknownIssuer"), "{refused:?}");
+}
+
+#[test]
+fn holders_of_one_secret_trust_each_other() {
+    let (node, service) = (holder(SECRET, "node/a"), holder(SECRET, "service/math"));
+    let client = || service.client_config(NODE).unwrap();
+    let server = || node.server_config().unwrap();
+    let (client_side, server_side) = connect(client(), server()).unwrap();
+    assert_eq!(peer(&client_side).to_string(), "spiffe://nano.local/node/a");
+    assert_eq!(
+        peer(&server_side).to_string(),
+        "spiffe://nano.local/service/math"
+    );
+
+    let shown = |side: &Connection| side.peer_certificates().unwrap()[0].clone();
+    let (again, _) = connect(client(), server()).unwrap();
+    assert_eq!(shown(&client_side), shown(&again), "it lasts for a while");
+    let other_start = holder(SECRET, "node/a").server_config().unwrap();
+    let (other, _) = connect(client(), other_start).unwrap();
+    assert_ne!(shown(&client_side), shown(&other), "each start has its own");
+}
+
+#[test]
+fn holders_of_different_secrets_refuse_each_other() {
+    let node = holder(SECRET, "node/a");
+    let stranger = holder("another secret of some length", "client/c");
+    let server = || node.server_config().unwrap();
+
+    let refused = connect(stranger.client_config(NODE).unwrap(), server()).unwrap_err();
+    assert_eq!(refused.by, "client");
+    assert!(refused.says("UnknownIssuer"), "{refused:?}");
+
+    let mut client = holder(SECRET, "client/c").client_config(NODE).unwrap();
+    let strange = stranger.client_config(NODE).unwrap();
+    client.client_auth_cert_resolver = strange.client_auth_cert_resolver;
+    let refused = connect(client, server()).unwrap_err();
     assert_eq!(refused.by, "server");
     assert!(refused.says("UnknownIssuer"), "{refused:?}");
 }
@@ -372,6 +413,11 @@ fn unreadable_uri_beside(uri: &str) -> CustomExtension {
     let mut der = vec![SEQUENCE, u8::try_from(names.len()).unwrap()];
     der.extend(names);
     CustomExtension::from_oid_content(&[2, 5, 29, 17], der)
+}
+
+fn holder(secret: &str, name: &str) -> Bundle {
+    let secret = Secret::new(secret).unwrap();
+    secret.bundle(name.parse().unwrap()).unwrap()
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -115,3 +115,21 @@ fn kinds() -> impl Strategy<Value = Kind> {
 fn name() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9._-]{1,40}".prop_filter("dots", |name| name != "." && name != "..")
 }
+
+#[test]
+fn what_a_machine_or_program_is_called_becomes_a_name() {
+    let long = "x".repeat(100);
+    for (called, name) in [
+        ("web-7.example.org", "web-7.example.org"),
+        ("my program (2)", "my-program--2-"),
+        ("caf\u{e9}", "caf-"),
+        ("", "unnamed"),
+        ("..", "unnamed"),
+        ("\u{1f980}", "unnamed"),
+        (long.as_str(), &long[..64]),
+    ] {
+        let nearest = Name::nearest(Kind::Service, called);
+        assert_eq!(nearest.name(), name);
+        assert_eq!(Name::new(Kind::Service, name).ok(), Some(nearest));
+    }
+}

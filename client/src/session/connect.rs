@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nano_tls::{Bundle, Expect, Kind};
+use nano_tls::{Bundle, Expect, Kind, SecretSource};
 use nano_wire::{
     Hop,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -22,6 +22,7 @@ use super::Session;
 use crate::{
     ConnectError,
     io::client_config,
+    options::Credentials,
     peer::{Peer, PeerLink},
 };
 
@@ -148,10 +149,23 @@ async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectE
     Err(last)
 }
 
+/// The certificates to connect with, read or issued now.
 fn tls(session: &Session) -> Result<rustls::ClientConfig, ConnectError> {
-    let folder = session.options.bundle().unwrap_or_default();
-    let config = Bundle::load(&folder).and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
-    config.map_err(|error| certificates(session, error))
+    let own = match session.options.credentials() {
+        Credentials::Folder(folder) => Bundle::load(&folder),
+        Credentials::Secret(secret) => issue(session, secret),
+    };
+    own.and_then(|own| own.client_config(Expect::Kind(Kind::Node)))
+        .map_err(|error| certificates(session, error))
+}
+
+fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
+    let kind = match session.handlers {
+        Some(_) => Kind::Service,
+        None => Kind::Client,
+    };
+    let name = session.options.name_as(kind)?;
+    secret.load()?.bundle(name)
 }
 
 async fn resolve(node: &str) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
@@ -253,8 +267,9 @@ fn not_connected(session: &Session, error: &ConnectionError) -> ConnectError {
 }
 
 fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
-    ConnectError::Certificates {
-        folder: session.options.bundle().unwrap_or_default(),
-        reason: reason.to_string(),
+    let reason = reason.to_string();
+    match session.options.credentials() {
+        Credentials::Folder(folder) => ConnectError::Certificates { folder, reason },
+        Credentials::Secret(_) => ConnectError::ClusterSecret { reason },
     }
 }

@@ -29,6 +29,8 @@ const LONGEST: u64 = 60_000_000;
 #[derive(Debug, thiserror::Error)]
 enum BenchError {
     #[error(transparent)]
+    Secret(#[from] nano_tls::Error),
+    #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -66,30 +68,28 @@ pub(super) fn run(bench: Bench) -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ BenchError::Secret(_)) => fail(USAGE, error),
         Err(error) => fail(NO_SESSION, error),
     }
 }
 
-fn options(node: NodeArguments) -> Options {
+fn options(node: NodeArguments) -> nano_tls::Result<Options> {
     // Nothing here blocks the one thread that there is.
-    let mut options = Options::default().node(&node.node).io_thread(false);
-    options.tls = node.tls;
-    options.state = node.state;
-    options
+    Ok(node.options()?.io_thread(false))
 }
 
 /// Serves one pattern, until it is told to stop.
 async fn echo(serve: BenchServe) -> Result<(), BenchError> {
     let builder =
         Service::builder().on_raw(&serve.pattern, |_, body: Body| async move { Ok(body) });
-    let service = builder.start(options(serve.at)).await?;
+    let service = builder.start(options(serve.at)?).await?;
     println!("serving {} as {}", serve.pattern, service.instance());
     Ok(service.run().await?)
 }
 
 /// Keeps calls in flight for some seconds and reports.
 async fn load(call: BenchCall) -> Result<(), BenchError> {
-    let client = Client::connect(options(call.at)).await?;
+    let client = Client::connect(options(call.at)?).await?;
     let length = Duration::from_secs(call.seconds);
     let end = Arc::new(AtomicBool::new(false));
     let tally = Arc::new(Mutex::new(Tally::default()));

@@ -17,7 +17,11 @@ pub(super) fn run(call: Call) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(NO_SESSION, error),
     };
-    match runtime.block_on(send(call)) {
+    let options = match call.at.options() {
+        Ok(options) => options.timeout(Duration::from_millis(call.timeout_ms)),
+        Err(error) => return fail(USAGE, error),
+    };
+    match runtime.block_on(send(options, &call.subject, call.json)) {
         Ok(Ok(answer)) => {
             println!("{}", String::from_utf8_lossy(&answer.bytes));
             ExitCode::SUCCESS
@@ -32,14 +36,13 @@ pub(super) fn run(call: Call) -> ExitCode {
     }
 }
 
-async fn send(call: Call) -> Result<Result<Body, CallError>, ConnectError> {
-    let mut options = Options::default()
-        .node(&call.at.node)
-        .timeout(Duration::from_millis(call.timeout_ms));
-    options.tls = call.at.tls;
-    options.state = call.at.state;
+async fn send(
+    options: Options,
+    subject: &str,
+    json: String,
+) -> Result<Result<Body, CallError>, ConnectError> {
     let client = Client::connect(options).await?;
-    let answer = client.act_raw(&call.subject, Body::json(call.json)).await;
+    let answer = client.act_raw(subject, Body::json(json)).await;
     client.close().await;
     Ok(answer)
 }

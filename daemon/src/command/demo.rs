@@ -53,7 +53,10 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         .map_err(DemoError::Folder)?;
     let state = folder.path().to_string_lossy().into_owned();
     let flags = BTreeMap::from([("http", demo.http), ("quic", demo.quic), ("state", state)]);
-    let node = Node::start(Config::load(&flags)?).map_err(|error| match error {
+    let config = Config::load(&flags)?;
+    let mut options = Options::default().state(folder.path());
+    options.cluster_secret = config.cluster_secret.clone();
+    let node = Node::start(config).map_err(|error| match error {
         StartError::Bind(ref bind) if bind.is_in_use() => DemoError::Taken(error),
         error => DemoError::Start(error),
     })?;
@@ -62,7 +65,7 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         node.http(),
         node.quic()
     );
-    let options = Options::default().node(node.quic()).state(folder.path());
+    let options = options.node(node.quic());
     let services = start_services(&options).await?;
     println!("Three services have registered their patterns.\n");
     let client = Client::connect(options).await?;

@@ -77,6 +77,9 @@ pub enum Error {
         /// Why it cannot be read.
         reason: io::Error,
     },
+    /// The cluster's secret is too short, too long, or given twice. It is never shown.
+    #[error("cluster_secret: {0}")]
+    ClusterSecret(nano_tls::Error),
     /// Nobody says where the node's state belongs, not even the environment.
     #[error(
         "state: no folder for it, as none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; \

@@ -9,6 +9,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nano_tls::{Name, SecretSource};
+
 use super::{Config, Error, LogFormat, Origin};
 
 /// The key of the one option that is no setting: the path of the TOML file, by flag or variable.
@@ -37,8 +39,22 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "tls",
         help: "Folder with ca.pem, cert.pem and key.pem",
-        default: "the node's own authority, in <state>/tls",
+        default: "certificates of the cluster's secret; without one the node's own authority, in <state>/tls",
         kind: Kind::Path(|config, path| config.tls = Some(path)),
+    },
+    Setting {
+        key: "cluster_secret_file",
+        help: "File with the secret that nodes, services and clients share",
+        default: "$NANO_CLUSTER_SECRET, the secret itself; without it none",
+        kind: Kind::Path(|config, path| {
+            config.cluster_secret = Some(SecretSource::File(path));
+        }),
+    },
+    Setting {
+        key: "name",
+        help: "Name of a node with the cluster's secret: node/NAME",
+        default: "the machine's",
+        kind: Kind::Name(|config, name| config.name = Some(name)),
     },
     Setting {
         key: "threads",
@@ -218,6 +234,7 @@ pub(super) enum Value {
 enum Kind {
     Address(fn(&mut Config, SocketAddr)),
     Path(fn(&mut Config, PathBuf)),
+    Name(fn(&mut Config, Name)),
     Integer(RangeInclusive<u32>, fn(&mut Config, u32)),
     Size(RangeInclusive<u64>, fn(&mut Config, u64)),
     Filter(fn(&mut Config, String)),
@@ -229,6 +246,7 @@ impl Kind {
         match self {
             Kind::Address(set) => set(config, text.parse().ok()?),
             Kind::Path(set) => set(config, not_blank(text)?.into()),
+            Kind::Name(set) => set(config, Name::new(nano_tls::Kind::Node, text).ok()?),
             Kind::Integer(range, set) => set(config, within(range, text.parse().ok()?)?),
             Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
             Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
@@ -241,6 +259,7 @@ impl Kind {
         match self {
             Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9999".to_owned(),
             Kind::Path(_) => A_PATH.to_owned(),
+            Kind::Name(_) => "a name of letters, digits, '.', '-' and '_'".to_owned(),
             Kind::Integer(range, _) => {
                 format!("an integer from {} to {}", range.start(), range.end())
             }

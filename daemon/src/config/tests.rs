@@ -2,6 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt;
 
+use nano_tls::Secret;
+
 use super::*;
 
 const SAMPLE: &str = include_str!("../../../deploy/nanod.toml");
@@ -86,6 +88,8 @@ fn defaults() {
         quic: address("127.0.0.1:9999"),
         state: "/home/nano/.local/state/nanod".into(),
         tls: None,
+        cluster_secret: None,
+        name: None,
         threads: 1,
         ready_file: None,
         log: "info".to_owned(),
@@ -141,6 +145,8 @@ fn every_setting_is_heard_in_every_layer() {
         quic: address("[::1]:2"),
         state: "/s".into(),
         tls: Some("/t".into()),
+        cluster_secret: Some(SecretSource::File("/c".into())),
+        name: Some("node/n".parse().expect("a name")),
         threads: 7,
         ready_file: Some("/r".into()),
         log: "warn,nanod=debug".to_owned(),
@@ -161,6 +167,8 @@ fn every_setting_is_heard_in_every_layer() {
         "[::1]:2",
         "/s",
         "/t",
+        "/c",
+        "n",
         "7",
         "/r",
         "warn,nanod=debug",
@@ -275,6 +283,56 @@ fn unknown_keys_come_in_the_order_of_the_file() {
     );
 }
 
+const SECRET: &str = "a secret of enough bytes";
+
+#[test]
+fn the_cluster_secret_comes_from_a_variable_or_a_file() {
+    let secret = |machine: Machine| machine.config().cluster_secret;
+    let given = SecretSource::Given(Secret::new(SECRET).expect("a secret"));
+    let file = || Some(SecretSource::File("/c".into()));
+    assert_eq!(
+        secret(Machine::new().env("NANO_CLUSTER_SECRET", SECRET)),
+        Some(given)
+    );
+    assert_eq!(
+        secret(Machine::new().env("NANO_CLUSTER_SECRET_FILE", "/c")),
+        file()
+    );
+    assert_eq!(
+        secret(Machine::new().flag("cluster_secret_file", "/c")),
+        file()
+    );
+}
+
+#[test]
+fn a_wrong_cluster_secret_is_a_problem_that_does_not_show_it() {
+    let machine = || Machine::new().env("NANO_CLUSTER_SECRET", SECRET);
+    let twice = machine().file("cluster_secret_file = '/c'").problems();
+    assert_eq!(
+        twice,
+        [
+            "cluster_secret: the cluster's secret is given twice, in NANO_CLUSTER_SECRET and in the \
+             file /c: give one of them"
+        ]
+    );
+    let short = Machine::new().env("NANO_CLUSTER_SECRET", "hush").problems();
+    assert!(short[0].contains("has 4 bytes"), "{short:?}");
+    let misplaced = Machine::new()
+        .file(&format!("cluster_secret = '{SECRET}'"))
+        .problems();
+    assert!(
+        misplaced[0].ends_with("did you mean cluster_secret_file?"),
+        "{misplaced:?}"
+    );
+    let config = format!("{:?}", machine().config());
+    for shown in [twice, short, misplaced, vec![config]].concat() {
+        assert!(
+            !shown.contains(SECRET) && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn suggestions() {
     for (key, suggestion) in [
@@ -307,11 +365,16 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 18] = [
+    let bounds: [(&str, [&[&str]; 2]); 20] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
         ("tls", paths),
+        ("cluster_secret_file", paths),
+        (
+            "name",
+            [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],
+        ),
         ("threads", [&["1", "256"], &["0", "257", "two"]]),
         ("ready_file", paths),
         ("log", [&["off", "nanod=trace"], &["", " "]]),
@@ -449,6 +512,8 @@ fn the_sample_shows_the_defaults() {
     let examples = Config {
         state: "/var/lib/nanod".into(),
         tls: Some("/etc/nanod/tls".into()),
+        cluster_secret: Some(SecretSource::File("/etc/nanod/secret".into())),
+        name: Some("node/one".parse().expect("a name")),
         ready_file: Some("/run/nanod/ready".into()),
         max_bytes: Some(1 << 30),
         ..Machine::new().config()
@@ -472,7 +537,16 @@ fn the_sample_and_the_help_name_every_setting() {
         );
         assert!(!help.ends_with('.'), "{help}");
         let by_default = Machine::new().flag(key, default).resolve();
-        let in_words = ["state", "tls", "threads", "ready_file", "max_bytes"].contains(key);
+        let in_words = [
+            "state",
+            "tls",
+            "cluster_secret_file",
+            "name",
+            "threads",
+            "ready_file",
+            "max_bytes",
+        ];
+        let in_words = in_words.contains(key);
         assert!(in_words || by_default.is_ok_and(|config| config == Machine::new().config()));
     }
 }
