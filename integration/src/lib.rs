@@ -4,7 +4,9 @@
 //! Every process listens on a free port of 127.0.0.1, keeps its state in a temporary
 //! folder, and ends with the test that started it.
 
+mod authority;
 mod http;
+mod load;
 mod node;
 pub mod peer;
 mod process;
@@ -12,7 +14,9 @@ mod registrar;
 mod service;
 mod wait;
 
+pub use authority::Authority;
 pub use http::{Http, Response};
+pub use load::Load;
 pub use node::{Node, NodeBuilder, example, nanod};
 pub use peer::Peer;
 pub use process::Process;
