@@ -49,24 +49,29 @@ async fn nodes_that_are_upgraded_one_at_a_time_cost_no_call() {
     let authority = Authority::new();
     let (mut a, _at_a) = place("a", &authority).await;
     let (mut b, _at_b) = place("b", &authority).await;
+    let _asked_at_a = a.service("asked").pattern("asked").start().await;
+    let _asked_at_b = b.service("asked").pattern("asked").start().await;
     let client = Client::connect(either(&a, &b)).await.unwrap();
-    let load = Load::start(&client, 16, &json!({"Do": "sleep", "Ms": 5}));
+    // Handlers that call in turn are the hard case: their calls are accepted calls' own.
+    let inner = json!({"Do": "sleep", "Ms": 5});
+    let task = json!({"Pattern": "a:1", "Do": "ask", "Subject": "asked", "Message": inner});
+    let load = Load::start(&client, 16, &task);
     for _ in 0..2 {
         load.runs(200).await;
         assert!(a.process.terminate().await.success());
         load.runs(200).await;
         assert_eq!(name(&client).await.unwrap(), "b");
         a = a.start_again().await;
-        until("the service to be back", async || {
-            serves(&a).await.then_some(())
+        until("the services to be back", async || {
+            (a.http().post(&task).await.status == 200).then_some(())
         })
         .await;
         assert!(b.process.terminate().await.success());
         load.runs(200).await;
         assert_eq!(name(&client).await.unwrap(), "a");
         b = b.start_again().await;
-        until("the service to be back", async || {
-            serves(&b).await.then_some(())
+        until("the services to be back", async || {
+            (b.http().post(&task).await.status == 200).then_some(())
         })
         .await;
     }
