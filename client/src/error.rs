@@ -28,6 +28,9 @@ pub enum ConnectError {
         /// What was wrong with it.
         reason: String,
     },
+    /// None of several nodes, or of one node's several addresses, would do.
+    #[error("none of {} nodes would do: {}", .0.len(), listed(.0))]
+    Nodes(Vec<ConnectError>),
     /// The node's address cannot be resolved.
     #[error("the node's address {address:?} is no host and port that can be resolved: {reason}")]
     Address {
@@ -57,8 +60,10 @@ pub enum ConnectError {
         reason: String,
     },
     /// The node refused a registration.
-    #[error("the node refused to register {pattern:?}: {failure}")]
+    #[error("the node at {address} refused to register {pattern:?}: {failure}")]
     Registration {
+        /// Where the node is.
+        address: String,
         /// The pattern.
         pattern: String,
         /// Its answer.
@@ -75,12 +80,36 @@ pub enum ConnectError {
     Stopped,
 }
 
+/// Causes that an error's text names.
+const LISTED: usize = 16;
+
+/// Characters of one cause in an error's text.
+const LONGEST_CAUSE: usize = 200;
+
 impl ConnectError {
+    /// Of what was tried, when nothing would do.
+    pub(crate) fn of(mut causes: Vec<Self>) -> Option<Self> {
+        match causes.len() {
+            0 | 1 => causes.pop(),
+            _ => Some(Self::Nodes(causes)),
+        }
+    }
+
+    /// Why each node that was tried would not do; itself where that was one.
+    #[must_use]
+    pub fn causes(&self) -> &[Self] {
+        match self {
+            Self::Nodes(causes) => causes,
+            one => std::slice::from_ref(one),
+        }
+    }
+
     /// Whether another attempt may end otherwise.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Address { .. } => true,
             Self::Registration { failure, .. } => failure.retry() != Retry::No,
+            Self::Nodes(causes) => causes.iter().any(Self::is_passing),
             _ => false,
         }
     }
@@ -94,4 +123,15 @@ impl ConnectError {
             self.to_string(),
         )
     }
+}
+
+fn listed(causes: &[ConnectError]) -> String {
+    let shown = causes.iter().take(LISTED);
+    let mut shown: Vec<String> = shown
+        .map(|cause| cause.to_string().chars().take(LONGEST_CAUSE).collect())
+        .collect();
+    if causes.len() > LISTED {
+        shown.push(format!("and {} more", causes.len() - LISTED));
+    }
+    shown.join("; ")
 }

@@ -1,4 +1,4 @@
-//! Where the node is, and what to show it.
+//! Where the nodes are, and what to show them.
 
 use std::{
     env::{self, VarError},
@@ -20,8 +20,10 @@ pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The node's QUIC address, `host:port`. Default `127.0.0.1:9999`.
-    pub node: String,
+    /// The nodes' QUIC addresses, each `host:port`. Any one of them will do: a random one
+    /// is kept as long as it serves, then another takes its place. A host that has several
+    /// addresses stands for all of them. Default `127.0.0.1:9999`.
+    pub nodes: Vec<String>,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`. Without it the cluster's secret is
     /// used, and without that the bundle that a node on this machine made in its state
     /// folder.
@@ -54,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            node: DEFAULT_NODE.to_owned(),
+            nodes: vec![DEFAULT_NODE.to_owned()],
             tls: None,
             cluster_secret: None,
             name: None,
@@ -89,8 +91,8 @@ impl Options {
     /// If `NANO_NODE` or `NANO_NAME` is not UTF-8, or the secret is too short or given twice.
     pub fn from_env() -> Result<Self, OptionsError> {
         let mut options = Self::default();
-        if let Some(node) = text("NANO_NODE")? {
-            options.node = node;
+        if let Some(nodes) = text("NANO_NODE")? {
+            options = options.node(nodes);
         }
         options.name = text("NANO_NAME")?;
         options.tls = env::var_os("NANO_TLS").map(PathBuf::from);
@@ -101,10 +103,24 @@ impl Options {
         Ok(options)
     }
 
-    /// The same with another node.
+    /// The same with another node, or several with commas between them.
     #[must_use]
-    pub fn node(mut self, node: impl ToString) -> Self {
-        self.node = node.to_string();
+    pub fn node(self, node: impl ToString) -> Self {
+        self.nodes([node])
+    }
+
+    /// The same with [other nodes](Self::nodes).
+    #[must_use]
+    pub fn nodes<N: ToString>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
+        self.nodes.clear();
+        for node in nodes {
+            let node = node.to_string();
+            let named = node
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty());
+            self.nodes.extend(named.map(str::to_owned));
+        }
         self
     }
 

@@ -39,7 +39,7 @@ pub enum Other {
 /// Where the node is, and what to show it.
 #[derive(Args)]
 pub struct NodeArguments {
-    /// The node's QUIC address
+    /// The node's QUIC address, or those of several with commas between them
     #[arg(
         long,
         env = "NANO_NODE",

@@ -4,8 +4,10 @@
 //! Every process listens on a free port of 127.0.0.1, keeps its state in a temporary
 //! folder, and ends with the test that started it.
 
+mod authority;
 mod half_open;
 mod http;
+mod load;
 mod node;
 pub mod peer;
 mod process;
@@ -14,8 +16,10 @@ mod registrar;
 mod service;
 mod wait;
 
+pub use authority::Authority;
 pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};
+pub use load::Load;
 pub use node::{Node, NodeBuilder, example, nanod};
 pub use peer::Peer;
 pub use process::Process;

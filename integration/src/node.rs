@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{ANY, Http, Process, ServiceBuilder, until};
+use crate::{ANY, Authority, Http, Process, ServiceBuilder, until};
 
 /// The command of the real binary, without arguments. It is built first, so that no test
 /// runs an older one, unless `NANOD_BIN` names it.
@@ -78,6 +78,7 @@ pub struct NodeBuilder {
     threads: usize,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
+    authority: Option<Authority>,
     disk: Disk,
 }
 
@@ -129,6 +130,13 @@ impl NodeBuilder {
     pub fn variable(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// Gives it certificates that other nodes trust too.
+    #[must_use]
+    pub fn authority(mut self, authority: &Authority) -> Self {
+        self.authority = Some(authority.clone());
+        self.flag("--tls", authority.folder("node").display())
     }
 
     /// Gives it a file system of so many bytes for its state, which no other process sees.
@@ -239,6 +247,7 @@ impl Node {
             threads: 2,
             arguments: Vec::new(),
             variables: Vec::new(),
+            authority: None,
             disk: Disk::Shared,
         }
     }
@@ -265,7 +274,16 @@ impl Node {
     /// How a client or service of the test connects to it.
     #[must_use]
     pub fn options(&self) -> Options {
-        Options::default().node(self.quic).state(self.state())
+        let options = Options::default().node(self.quic);
+        match self.authority() {
+            Some(authority) => options.tls(authority.folder("client")),
+            None => options.state(self.state()),
+        }
+    }
+
+    /// The authority that it was given.
+    pub(crate) fn authority(&self) -> Option<&Authority> {
+        self.builder.authority.as_ref()
     }
 
     /// A connected client.

@@ -29,7 +29,9 @@ impl ServiceBuilder {
         Self {
             node: node.quic.to_string(),
             state: node.state(),
-            tls: None,
+            tls: node
+                .authority()
+                .map(|authority| authority.folder("service")),
             name: name.to_owned(),
             patterns: Vec::new(),
         }
@@ -39,6 +41,15 @@ impl ServiceBuilder {
     #[must_use]
     pub fn pattern(mut self, pattern: &str) -> Self {
         self.patterns.push(pattern.to_owned());
+        self
+    }
+
+    /// Other nodes that it may connect to as well.
+    #[must_use]
+    pub fn or_at(mut self, nodes: &[&Node]) -> Self {
+        for node in nodes {
+            self.node = format!("{},{}", self.node, node.quic);
+        }
         self
     }
 

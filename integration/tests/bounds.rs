@@ -23,7 +23,10 @@ async fn patterns_beyond_the_limit_are_refused_until_there_is_room() {
     let options = || node.options().connect_timeout(Duration::from_millis(500));
     let full = service(&["a:1", "a:2"]).start(options()).await.unwrap();
     let error = service(&["a:3"]).start(options()).await.err().unwrap();
-    let ConnectError::Registration { pattern, failure } = &error else {
+    let ConnectError::Registration {
+        pattern, failure, ..
+    } = &error
+    else {
         panic!("{error}");
     };
     assert_eq!(pattern, "a:3");

@@ -2,74 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use nano_client::{CallError, Certainty, Client, Code, Service};
-use nano_integration::{Node, nanod, until};
+use nano_integration::{Load, Node, nanod, until};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 async fn name(client: &Client) -> Result<String, CallError> {
     let answer: Value = client.act("a:1", &json!({"Do": "name"})).await?;
     Ok(answer["Name"].as_str().unwrap().to_owned())
-}
-
-/// Callers that call without pause until they are told to end.
-struct Load {
-    answered: Arc<AtomicUsize>,
-    end: Arc<AtomicBool>,
-    callers: Vec<JoinHandle<Vec<CallError>>>,
-}
-
-impl Load {
-    fn start(client: &Client, callers: usize, task: Value) -> Self {
-        let answered = Arc::new(AtomicUsize::new(0));
-        let end = Arc::new(AtomicBool::new(false));
-        let callers = (0..callers).map(|_| {
-            let (client, answered, end) = (client.clone(), Arc::clone(&answered), Arc::clone(&end));
-            let task = task.clone();
-            tokio::spawn(async move {
-                let mut failures = Vec::new();
-                while !end.load(Ordering::Relaxed) {
-                    match client.act::<_, Value>("a:1", &task).await {
-                        Ok(_) => {
-                            answered.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(failure) => failures.push(failure),
-                    }
-                }
-                failures
-            })
-        });
-        Self {
-            callers: callers.collect(),
-            answered,
-            end,
-        }
-    }
-
-    async fn runs(&self, calls: usize) {
-        let goal = self.answered.load(Ordering::Relaxed) + calls;
-        until("the load to run", async || {
-            (self.answered.load(Ordering::Relaxed) >= goal).then_some(())
-        })
-        .await;
-    }
-
-    async fn end(self) -> Vec<CallError> {
-        self.end.store(true, Ordering::Relaxed);
-        let mut failures = Vec::new();
-        for caller in self.callers {
-            failures.extend(caller.await.unwrap());
-        }
-        failures
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +18,7 @@ async fn a_draining_service_costs_no_call() {
     let node = Node::start().await;
     let mut leaving = node.service("leaving").pattern("a:1").start().await;
     let client = node.client().await;
-    let load = Load::start(&client, 16, json!({"Do": "sleep", "Ms": 5}));
+    let load = Load::start(&client, 16, &json!({"Do": "sleep", "Ms": 5}));
     load.runs(100).await;
     for round in 0..3 {
         let staying = node.service("staying").pattern("a:1").start().await;
@@ -196,7 +137,7 @@ async fn a_node_that_is_told_to_stop_fails_no_call_that_it_accepted() {
     // Handlers that call in turn are the hard case: their calls are accepted calls' own.
     let inner = json!({"Do": "sleep", "Ms": 20});
     let task = json!({"Do": "ask", "Subject": "asked", "Message": inner});
-    let load = Load::start(&client, 64, task);
+    let load = Load::start(&client, 64, &task);
     let http = node.http();
     let slow = tokio::spawn(async move {
         let message = json!({"Pattern": "a:1", "Do": "sleep", "Ms": 300});

@@ -1,8 +1,7 @@
-//! From an address to a connection on which both sides have greeted each other and every
-//! pattern is registered.
+//! From the names of nodes to a connection with one of them, on which both sides have
+//! greeted each other and every pattern is registered.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,9 +15,9 @@ use nano_wire::{
     transport::Close,
 };
 use quinn::{Connection, ConnectionError};
-use tokio::{net::lookup_host, time::timeout};
+use tokio::time::timeout;
 
-use super::Session;
+use super::{Session, candidates::Candidate, round::Round};
 use crate::{
     ConnectError,
     io::client_config,
@@ -28,19 +27,20 @@ use crate::{
 
 /// A connection that can be used.
 pub(super) struct Established {
+    pub(super) candidate: Candidate,
     pub(super) link: Arc<PeerLink>,
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
 }
 
-/// Longest first attempt to reach one address of a node. Each further one may take twice
-/// as long: an attempt that began while the node was away would otherwise wait long for
-/// nothing, and a node that is busy with others' handshakes be asked again and again.
-const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(4);
-
-/// Addresses of a node's name that are tried.
-const ADDRESSES: usize = 8;
+/// A connection on which both sides have greeted each other.
+pub(super) struct Greeted {
+    candidate: Candidate,
+    connection: Connection,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    welcome: Welcome,
+}
 
 /// Registrations that are under way at a time.
 const WINDOW: usize = 128;
@@ -51,17 +51,33 @@ const DEPARTURE: Duration = Duration::from_secs(10);
 /// Longest wait for a node to acknowledge one.
 const REGISTRATION: Duration = Duration::from_secs(30);
 
-/// Connects to the node, greets it and registers every pattern.
+/// Connects to a node, greets it and registers every pattern: with the node at `home`, if
+/// there is one and it will, or any other.
 pub(super) async fn establish(
     session: &Arc<Session>,
+    home: Option<Candidate>,
     failures: u32,
 ) -> Result<Established, ConnectError> {
-    let limit = (FIRST_ATTEMPT * (1 << failures.min(2))).min(LONGEST_ATTEMPT);
-    let connection = dial(session, limit).await?;
-    let (mut sender, mut receiver, welcome) =
-        timeout(limit, greet(session, &connection))
-            .await
-            .map_err(|_| unreachable(session, format!("no greeting for {limit:?}")))??;
+    let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
+    let mut round = Round::new(session, config, home, failures);
+    while let Some(greeted) = round.next().await {
+        match begin(session, greeted).await {
+            Ok(established) => return Ok(established),
+            Err(error) => round.fail(error),
+        }
+    }
+    Err(round.error())
+}
+
+/// Has calls run on a connection, and registers every pattern.
+async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, ConnectError> {
+    let Greeted {
+        candidate,
+        connection,
+        mut sender,
+        mut receiver,
+        welcome,
+    } = greeted;
     let config = LinkConfig {
         own: limits(session),
         peer: welcome.limits,
@@ -70,11 +86,12 @@ pub(super) async fn establish(
         tasks: session.io.tasks.clone(),
     };
     let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
-    if let Err(error) = register(session, &mut sender, &mut receiver).await {
+    if let Err(error) = register(session, &candidate, &mut sender, &mut receiver).await {
         depart(&link, sender, receiver).await;
         return Err(error);
     }
     Ok(Established {
+        candidate,
         link,
         sender,
         receiver,
@@ -93,60 +110,61 @@ async fn depart(link: &PeerLink, mut sender: ControlSender, mut receiver: Contro
     link.close(Close::Done, "not every pattern was registered");
 }
 
-async fn greet(
+/// Connects to a candidate and greets it, each within `limit`.
+pub(super) async fn greet(
+    session: &Session,
+    config: quinn::ClientConfig,
+    candidate: &Candidate,
+    limit: Duration,
+) -> Result<Greeted, ConnectError> {
+    let connecting = session.io.connect(config, candidate.address);
+    let connecting = connecting.map_err(|error| unreachable(candidate, error))?;
+    let connection = timeout(limit, connecting)
+        .await
+        .map_err(|_| unreachable(candidate, format!("no answer for {limit:?}")))?
+        .map_err(|error| not_connected(candidate, &error))?;
+    let greetings = timeout(limit, exchange(session, &connection)).await;
+    match greetings.map_err(|_| unreachable(candidate, format!("no greeting for {limit:?}")))? {
+        Ok((sender, receiver, welcome)) => Ok(Greeted {
+            candidate: candidate.clone(),
+            connection,
+            sender,
+            receiver,
+            welcome,
+        }),
+        // The connection knows more: why the node closed it.
+        Err(error) => Err(match connection.close_reason() {
+            Some(reason) => not_connected(candidate, &reason),
+            None => unreachable(candidate, error),
+        }),
+    }
+}
+
+async fn exchange(
     session: &Session,
     connection: &Connection,
-) -> Result<(ControlSender, ControlReceiver, Welcome), ConnectError> {
-    let (mut sender, mut receiver) = control::open(connection)
-        .await
-        .map_err(|error| unreachable(session, error))?;
-    let hello = Hello {
+) -> Result<(ControlSender, ControlReceiver, Welcome), String> {
+    let opened = control::open(connection).await;
+    let (mut sender, mut receiver) = opened.map_err(|error| error.to_string())?;
+    let hello = Control::Hello(Hello {
         version: VERSION,
         oldest: OLDEST_VERSION,
         instance: session.instance,
         limits: limits(session),
         agent: concat!("nano-client/", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
-    sender
-        .send(0, &Control::Hello(hello))
-        .await
-        .map_err(|error| unreachable(session, error))?;
-    match receiver.recv().await {
-        Ok((_, Control::Welcome(welcome))) if welcome.version <= VERSION => {
+    });
+    let sent = sender.send(0, &hello).await;
+    sent.map_err(|error| error.to_string())?;
+    match receiver.recv().await.map_err(|error| error.to_string())? {
+        (_, Control::Welcome(welcome)) if welcome.version <= VERSION => {
             Ok((sender, receiver, welcome))
         }
-        Ok((_, Control::Welcome(welcome))) => {
-            let reason = format!("it speaks version {} of the protocol", welcome.version);
-            Err(unreachable(session, reason))
-        }
-        Ok(_) => Err(unreachable(session, "it did not greet")),
-        // The connection knows more: why the node closed it.
-        Err(error) => Err(match connection.close_reason() {
-            Some(reason) => not_connected(session, &reason),
-            None => unreachable(session, error),
-        }),
+        (_, Control::Welcome(welcome)) => Err(format!(
+            "it speaks version {} of the protocol",
+            welcome.version
+        )),
+        _ => Err("it did not greet".to_owned()),
     }
-}
-
-/// Tries one address of the node after the other.
-async fn dial(session: &Session, limit: Duration) -> Result<Connection, ConnectError> {
-    let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
-    let mut last = unreachable(session, "its name has no address");
-    for address in resolve(&session.options.node).await?.take(ADDRESSES) {
-        let connecting = match session.io.connect(config.clone(), address) {
-            Ok(connecting) => connecting,
-            Err(error) => {
-                last = unreachable(session, error);
-                continue;
-            }
-        };
-        match timeout(limit, connecting).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => last = not_connected(session, &error),
-            Err(_) => last = unreachable(session, format!("no answer for {limit:?}")),
-        }
-    }
-    Err(last)
 }
 
 /// The certificates to connect with, read or issued now.
@@ -168,19 +186,11 @@ fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
     secret.load()?.bundle(name)
 }
 
-async fn resolve(node: &str) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
-    lookup_host(node)
-        .await
-        .map_err(|error| ConnectError::Address {
-            address: node.to_owned(),
-            reason: error.to_string(),
-        })
-}
-
 /// Registers every pattern. Requests are sent ahead of their answers, so that the node
 /// commits them together, but only so far that neither side waits for the other to read.
 async fn register(
     session: &Session,
+    candidate: &Candidate,
     sender: &mut ControlSender,
     receiver: &mut ControlReceiver,
 ) -> Result<(), ConnectError> {
@@ -198,10 +208,10 @@ async fn register(
             sender
                 .send(sent as u64, &Control::Register(register))
                 .await
-                .map_err(|error| unreachable(session, error))?;
+                .map_err(|error| unreachable(candidate, error))?;
             sent += 1;
         } else {
-            acknowledged(session, receiver).await?;
+            acknowledged(session, candidate, receiver).await?;
             done += 1;
         }
     }
@@ -211,12 +221,13 @@ async fn register(
 /// Waits until the node has done one registration.
 async fn acknowledged(
     session: &Session,
+    candidate: &Candidate,
     receiver: &mut ControlReceiver,
 ) -> Result<(), ConnectError> {
     loop {
         let message = timeout(REGISTRATION, receiver.recv()).await;
-        let message = message.map_err(|_| unreachable(session, "it registers nothing"))?;
-        match message.map_err(|error| unreachable(session, error))? {
+        let message = message.map_err(|_| unreachable(candidate, "it registers nothing"))?;
+        match message.map_err(|error| unreachable(candidate, error))? {
             (_, Control::Done) => return Ok(()),
             (id, Control::Refused(failure)) => {
                 let pattern = usize::try_from(id)
@@ -224,11 +235,12 @@ async fn acknowledged(
                     .and_then(|id| session.patterns.get(id))
                     .map(|(pattern, _)| pattern.to_string());
                 return Err(ConnectError::Registration {
+                    address: candidate.to_string(),
                     pattern: pattern.unwrap_or_default(),
                     failure,
                 });
             }
-            (_, Control::Drain) => return Err(unreachable(session, "it is stopping")),
+            (_, Control::Drain) => return Err(unreachable(candidate, "it is stopping")),
             _ => {}
         }
     }
@@ -241,16 +253,16 @@ fn limits(session: &Session) -> Limits {
     }
 }
 
-fn unreachable(session: &Session, reason: impl ToString) -> ConnectError {
+pub(super) fn unreachable(node: &impl ToString, reason: impl ToString) -> ConnectError {
     ConnectError::Unreachable {
-        address: session.options.node.clone(),
+        address: node.to_string(),
         reason: reason.to_string(),
     }
 }
 
 /// Tells distrust from absence: a failed handshake has a TLS alert for its code (RFC 9001,
 /// section 4.8).
-fn not_connected(session: &Session, error: &ConnectionError) -> ConnectError {
+fn not_connected(candidate: &Candidate, error: &ConnectionError) -> ConnectError {
     const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
     let code = match error {
         ConnectionError::TransportError(error) => u64::from(error.code),
@@ -259,11 +271,11 @@ fn not_connected(session: &Session, error: &ConnectionError) -> ConnectError {
     };
     if TLS_ALERTS.contains(&code) {
         return ConnectError::Untrusted {
-            address: session.options.node.clone(),
+            address: candidate.to_string(),
             reason: error.to_string(),
         };
     }
-    unreachable(session, error)
+    unreachable(candidate, error)
 }
 
 fn certificates(session: &Session, reason: impl ToString) -> ConnectError {

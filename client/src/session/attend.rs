@@ -1,0 +1,135 @@
+//! One connection, from its first use to its end: reads the control stream, and leaves
+//! when either side wants to.
+
+use std::{sync::Arc, time::Duration};
+
+use nano_wire::{
+    control::{ControlError, ControlReceiver, ControlSender},
+    message::Control,
+    transport::Close,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Session, candidates::Candidate, connect::Established};
+use crate::peer::PeerLink;
+
+/// Longest wait for a node to end the calls of a service that leaves.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// A connection that is used, or was and is left to end.
+pub(super) struct Attended {
+    pub(super) candidate: Candidate,
+    pub(super) link: Arc<PeerLink>,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    node_leaves: NodeLeaves,
+    /// This side is leaving.
+    leave_by: Option<Instant>,
+}
+
+/// How far a node's wish to leave has come.
+#[derive(PartialEq, Eq)]
+enum NodeLeaves {
+    No,
+    /// It said so; the handlers that run for it go on.
+    Told,
+    /// Those have ended; what they and their like have asked goes on.
+    OwnCallsEnd,
+    /// It was told that nothing more will come.
+    Drained,
+}
+
+/// What became of a connection.
+pub(super) enum End {
+    /// It is gone.
+    Lost,
+    /// The session was to end.
+    Stopped,
+    /// The node is about to leave; told once. The connection is there until it has.
+    NodeLeaves,
+}
+
+impl Attended {
+    pub(super) fn new(established: Established) -> Self {
+        Self {
+            candidate: established.candidate,
+            link: established.link,
+            sender: established.sender,
+            receiver: established.receiver,
+            node_leaves: NodeLeaves::No,
+            leave_by: None,
+        }
+    }
+
+    /// Runs until something has become of the connection.
+    pub(super) async fn attend(&mut self, session: &Session) -> End {
+        loop {
+            tokio::select! {
+                () = session.stop.cancelled() => return self.close().await,
+                () = session.drain.cancelled(), if self.leave_by.is_none() => {
+                    if self.sender.send(0, &Control::Drain).await.is_err() {
+                        return End::Stopped;
+                    }
+                    self.leave_by = Some(Instant::now() + DRAIN_LIMIT);
+                }
+                () = until(self.leave_by) => {
+                    tracing::warn!("the node did not end its calls in time; leaving anyway");
+                    return self.close().await;
+                }
+                // A handler may call as long as it runs: its caller's call was accepted.
+                () = self.link.peer_calls_ended(), if self.node_leaves == NodeLeaves::Told => {
+                    self.link.drain();
+                    self.node_leaves = NodeLeaves::OwnCallsEnd;
+                }
+                () = self.link.own_calls_ended(), if self.node_leaves == NodeLeaves::OwnCallsEnd => {
+                    self.node_leaves = NodeLeaves::Drained;
+                    if self.sender.send(0, &Control::Drained).await.is_err() {
+                        return self.ended();
+                    }
+                }
+                message = self.receiver.recv() => match message {
+                    Ok((_, Control::Drain)) if self.node_leaves == NodeLeaves::No => {
+                        self.node_leaves = NodeLeaves::Told;
+                        return End::NodeLeaves;
+                    }
+                    Ok((_, Control::Drained)) if self.leave_by.is_some() => {
+                        return self.close().await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => return self.failed(&error),
+                },
+            }
+        }
+    }
+
+    async fn close(&self) -> End {
+        self.link.close(Close::Done, "the session is over");
+        // The connection's own task sends the farewell on its next turn, which comes
+        // before this one's; the process may end right after.
+        tokio::task::yield_now().await;
+        End::Stopped
+    }
+
+    fn failed(&self, error: &ControlError) -> End {
+        if error.is_violation() {
+            tracing::warn!(%error, "closing the session");
+            self.link.close(Close::Violation, &error.to_string());
+        }
+        self.ended()
+    }
+
+    fn ended(&self) -> End {
+        if self.leave_by.is_some() {
+            End::Stopped
+        } else {
+            End::Lost
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

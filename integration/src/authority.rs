@@ -1,0 +1,37 @@
+//! One authority for several nodes, and for those who connect to any of them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use nano_tls::{Authority as Issuer, LEAF_LIFETIME, Name, TRUST_DOMAIN};
+use tempfile::TempDir;
+
+/// Folders with certificates of one authority; gone with the last clone.
+#[derive(Clone)]
+pub struct Authority(Arc<TempDir>);
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no place for temporary files.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it does I/O")]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let issuer = Issuer::create(TRUST_DOMAIN).expect("an authority can be made");
+        for kind in ["node", "service", "client"] {
+            let name: Name = format!("{kind}/test").parse().expect("a name");
+            let bundle = issuer.issue(&name, LEAF_LIFETIME);
+            let written = bundle.and_then(|bundle| bundle.write(&folder.path().join(kind)));
+            written.expect("certificates can be issued");
+        }
+        Self(Arc::new(folder))
+    }
+
+    /// What a party of a kind, `node`, `service` or `client`, shows.
+    #[must_use]
+    pub fn folder(&self, kind: &str) -> PathBuf {
+        self.0.path().join(kind)
+    }
+}
