@@ -26,6 +26,8 @@ pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 use nano_client::default_state;
 use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
+use crate::cluster::RedisUrl;
+
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
 
@@ -47,6 +49,12 @@ pub struct Config {
     /// What a node with the cluster's secret is called in its certificate; none for the name of
     /// the machine.
     pub name: Option<Name>,
+    /// The Redis that nodes share their routes through, if there are other nodes.
+    pub redis: Option<RedisUrl>,
+    /// Which of the clusters that share a Redis it is.
+    pub redis_namespace: String,
+    /// Where other nodes reach its QUIC; none for the address it listens on.
+    pub advertise: Option<String>,
     /// Data threads, each with its own runtime and sockets.
     pub threads: usize,
     /// A file that is written once the node serves.
@@ -142,6 +150,9 @@ impl Config {
             tls: None,
             cluster_secret: None,
             name: None,
+            redis: None,
+            redis_namespace: "default".to_owned(),
+            advertise: None,
             threads: (cores / 2).clamp(1, MAX_THREADS as usize),
             ready_file: None,
             log: "info".to_owned(),

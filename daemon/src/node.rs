@@ -12,6 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    cluster::{Boot, Identity, RedisOptions, RedisTls, Settings},
     config::Config,
     listen::{
         self, BindError, Listeners,
@@ -20,6 +21,7 @@ use crate::{
     },
     quota::{self, Quotas},
     registry::{Registry, RegistryThread, StoreError},
+    replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
     sessions::Sessions,
     state::{self, StateError, StateFolder},
@@ -41,6 +43,7 @@ pub struct Node {
     failed: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
     registry: RegistryThread,
+    replication: Option<ReplicationThread>,
     _state: StateFolder,
 }
 
@@ -62,6 +65,18 @@ pub enum StartError {
     /// A thread did not start.
     #[error("cannot start a data thread: {0}")]
     Thread(io::Error),
+    /// It has no part in its cluster.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// Routes in Redis are to be signed, and there is nothing to sign them with.
+    #[error(
+        "--redis wants the cluster's secret, by which nodes know each other's routes: give \
+         NANO_CLUSTER_SECRET or --cluster-secret-file"
+    )]
+    NoSecret,
+    /// Other nodes would not know where to reach it.
+    #[error("other nodes cannot reach {0}: say where they can with --advertise HOST:PORT")]
+    Nowhere(SocketAddr),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}: {error}", path.display())]
     Ready {
@@ -85,13 +100,34 @@ impl Node {
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
-        let quotas = Quotas::new(limits(&config));
+        let quotas = Quotas::new(quota_limits(&config));
+        let table = Published::default();
+        let boot = Boot::random();
+        let limits = Limits {
+            max_in_flight: config.max_in_flight,
+            max_body: config.max_body as u64,
+        };
+        let joined = place(&config, &trust, boot, listeners.quic)?.map(|(identity, redis)| {
+            replication::join(Place {
+                identity,
+                bundle: &trust.bundle,
+                redis,
+                settings: Settings {
+                    grace: config.grace,
+                    ..Settings::default()
+                },
+                limits,
+                quotas: Arc::clone(&quotas),
+                table: Arc::clone(&table),
+            })
+        });
+        let (membership, replication) = joined.transpose()?.unzip();
         let (registry, registry_thread) = Registry::start(
             &state.registry(),
             config.grace,
             &quotas,
-            Published::default(),
-            None,
+            table,
+            membership,
             failed.clone(),
         )?;
         let over_http = quotas.of(HTTP_LOCAL);
@@ -100,11 +136,8 @@ impl Node {
             quic: listeners.quic,
             http: listeners.http,
             session: Arc::new(SessionContext {
-                node: InstanceId::random(),
-                limits: Limits {
-                    max_in_flight: config.max_in_flight,
-                    max_body: config.max_body as u64,
-                },
+                node: InstanceId(boot.0),
+                limits,
                 quotas,
                 registry,
                 sessions: Sessions::new(config.max_connections),
@@ -123,6 +156,7 @@ impl Node {
             failed,
             threads: Vec::new(),
             registry: registry_thread,
+            replication,
             config,
             _state: state,
         };
@@ -193,6 +227,7 @@ impl Node {
             http_context,
             threads,
             registry,
+            replication,
             ..
         } = self;
         for thread in threads {
@@ -203,6 +238,9 @@ impl Node {
         // The registry ends with the last of those who send to it.
         drop((session, http_context));
         registry.join();
+        if let Some(replication) = replication {
+            replication.join();
+        }
     }
 
     fn start_threads(
@@ -264,7 +302,40 @@ impl Node {
 /// The identity of callers over HTTP.
 const HTTP_LOCAL: &str = "client/http-local";
 
-fn limits(config: &Config) -> quota::Limits {
+/// Who the node is among others and where it meets them, if it is to.
+fn place(
+    config: &Config,
+    trust: &Trust,
+    boot: Boot,
+    quic: SocketAddr,
+) -> Result<Option<(Identity, RedisOptions)>, StartError> {
+    let Some(url) = &config.redis else {
+        return Ok(None);
+    };
+    let Some(key) = &trust.cluster_key else {
+        return Err(StartError::NoSecret);
+    };
+    let address = match &config.advertise {
+        Some(address) => address.clone(),
+        None if quic.ip().is_unspecified() => return Err(StartError::Nowhere(quic)),
+        None => quic.to_string(),
+    };
+    let identity = Identity {
+        boot,
+        node: InstanceId(boot.0),
+        address,
+        authority: *trust.bundle.fingerprint().as_bytes(),
+    };
+    let redis = RedisOptions {
+        url: url.clone(),
+        tls: RedisTls::default(),
+        namespace: config.redis_namespace.clone(),
+        cluster_key: *key.as_bytes(),
+    };
+    Ok(Some((identity, redis)))
+}
+
+fn quota_limits(config: &Config) -> quota::Limits {
     quota::Limits {
         sessions: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
         patterns: config.max_patterns,

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use nano_tls::{Name, SecretSource};
 
+use crate::cluster::RedisUrl;
+
 use super::{Config, Error, LogFormat, Origin};
 
 /// The key of the one option that is no setting: the path of the TOML file, by flag or variable.
@@ -55,6 +57,24 @@ pub static SETTINGS: &[Setting] = &[
         help: "Name of a node with the cluster's secret: node/NAME",
         default: "the machine's",
         kind: Kind::Name(|config, name| config.name = Some(name)),
+    },
+    Setting {
+        key: "redis",
+        help: "URL of the Redis that nodes share their routes through",
+        default: "none; the node knows its own routes only",
+        kind: Kind::Redis(|config, url| config.redis = Some(url)),
+    },
+    Setting {
+        key: "redis_namespace",
+        help: "Which of the clusters that share a Redis it is",
+        default: "default",
+        kind: Kind::Namespace(|config, name| config.redis_namespace = name),
+    },
+    Setting {
+        key: "advertise",
+        help: "Where other nodes reach its QUIC",
+        default: "the address it listens on",
+        kind: Kind::Place(|config, place| config.advertise = Some(place)),
     },
     Setting {
         key: "threads",
@@ -169,8 +189,12 @@ impl Setting {
             Value::Integer(text) => self.kind.is_number().then_some(text),
             Value::Unusable(_) => None,
         };
-        text.and_then(|text| self.kind.set(text, config))
-            .ok_or_else(|| given.refused(self.key, self.expected()))
+        let is_set = text.and_then(|text| self.kind.set(text, config)).is_some();
+        match (is_set, &self.kind) {
+            (true, _) => Ok(()),
+            (false, Kind::Redis(_)) => Err(given.hidden(self.key, self.expected())),
+            (false, _) => Err(given.refused(self.key, self.expected())),
+        }
     }
 }
 
@@ -205,6 +229,12 @@ impl Given {
         }
     }
 
+    /// As [`refused`](Self::refused), of a value that may hold a password.
+    fn hidden(self, key: &'static str, expected: String) -> Error {
+        let value = Value::Unusable("the value (not shown)".to_owned());
+        Self { value, ..self }.refused(key, expected)
+    }
+
     fn refused(self, key: &'static str, expected: String) -> Error {
         let value = match self.value {
             Value::Text(text) => format!("{text:?}"),
@@ -235,6 +265,9 @@ enum Kind {
     Address(fn(&mut Config, SocketAddr)),
     Path(fn(&mut Config, PathBuf)),
     Name(fn(&mut Config, Name)),
+    Redis(fn(&mut Config, RedisUrl)),
+    Namespace(fn(&mut Config, String)),
+    Place(fn(&mut Config, String)),
     Integer(RangeInclusive<u32>, fn(&mut Config, u32)),
     Size(RangeInclusive<u64>, fn(&mut Config, u64)),
     Filter(fn(&mut Config, String)),
@@ -247,6 +280,9 @@ impl Kind {
             Kind::Address(set) => set(config, text.parse().ok()?),
             Kind::Path(set) => set(config, not_blank(text)?.into()),
             Kind::Name(set) => set(config, Name::new(nano_tls::Kind::Node, text).ok()?),
+            Kind::Redis(set) => set(config, text.parse().ok()?),
+            Kind::Namespace(set) => set(config, namespace(text)?.to_owned()),
+            Kind::Place(set) => set(config, place(text)?.to_owned()),
             Kind::Integer(range, set) => set(config, within(range, text.parse().ok()?)?),
             Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
             Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
@@ -260,6 +296,12 @@ impl Kind {
             Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9999".to_owned(),
             Kind::Path(_) => A_PATH.to_owned(),
             Kind::Name(_) => "a name of letters, digits, '.', '-' and '_'".to_owned(),
+            Kind::Redis(_) => "a URL such as redis://[user:password@]host:6379, \
+                rediss://... for TLS, redis+sentinel://host,host/service or \
+                redis+cluster://host,host"
+                .to_owned(),
+            Kind::Namespace(_) => "1 to 64 letters, digits, '.', '-' and '_'".to_owned(),
+            Kind::Place(_) => "a host and a port, such as node1.example.org:9999".to_owned(),
             Kind::Integer(range, _) => {
                 format!("an integer from {} to {}", range.start(), range.end())
             }
@@ -276,6 +318,17 @@ impl Kind {
     fn is_number(&self) -> bool {
         matches!(self, Kind::Integer(..) | Kind::Size(..))
     }
+}
+
+fn namespace(text: &str) -> Option<&str> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    ((1..=64).contains(&text.len()) && text.bytes().all(is_allowed)).then_some(text)
+}
+
+fn place(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port: u16 = port.parse().ok()?;
+    (not_blank(host).is_some() && port > 0).then_some(text)
 }
 
 fn not_blank(text: &str) -> Option<&str> {

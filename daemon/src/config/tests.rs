@@ -90,6 +90,9 @@ fn defaults() {
         tls: None,
         cluster_secret: None,
         name: None,
+        redis: None,
+        redis_namespace: "default".to_owned(),
+        advertise: None,
         threads: 1,
         ready_file: None,
         log: "info".to_owned(),
@@ -147,6 +150,9 @@ fn every_setting_is_heard_in_every_layer() {
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
         name: Some("node/n".parse().expect("a name")),
+        redis: Some("redis://h:1".parse().expect("a URL")),
+        redis_namespace: "s".to_owned(),
+        advertise: Some("h:2".to_owned()),
         threads: 7,
         ready_file: Some("/r".into()),
         log: "warn,nanod=debug".to_owned(),
@@ -169,6 +175,9 @@ fn every_setting_is_heard_in_every_layer() {
         "/t",
         "/c",
         "n",
+        "redis://h:1",
+        "s",
+        "h:2",
         "7",
         "/r",
         "warn,nanod=debug",
@@ -195,6 +204,19 @@ fn every_setting_is_heard_in_every_layer() {
     assert_eq!(by_flag.config(), changed);
     assert_eq!(by_env.config(), changed);
     assert_eq!(Machine::new().file(&file).config(), changed);
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let errors = Machine::new()
+        .flag("redis", "redis://user:hunter2@a,b")
+        .resolve()
+        .expect_err("two hosts");
+    let shown = errors.to_string();
+    assert!(shown.contains("redis: the value (not shown)"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let config = Machine::new().flag("redis", "redis://user:hunter2@a");
+    assert!(!format!("{:?}", config.config()).contains("hunter2"));
 }
 
 #[test]
@@ -365,7 +387,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 20] = [
+    let bounds: [(&str, [&[&str]; 2]); 23] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -374,6 +396,22 @@ fn every_setting_has_its_bounds() {
         (
             "name",
             [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],
+        ),
+        (
+            "redis",
+            [
+                &[
+                    "redis://h",
+                    "rediss://u:p@h:1/2",
+                    "redis+sentinel://a,b/name",
+                ],
+                &["", "h:6379", "redis://", "redis://a,b"],
+            ],
+        ),
+        ("redis_namespace", [&["a", "eu.1-2_3"], &["", "a b", "{a}"]]),
+        (
+            "advertise",
+            [&["h:1", "[::1]:9999"], &["", "h", "h:0", ":1"]],
         ),
         ("threads", [&["1", "256"], &["0", "257", "two"]]),
         ("ready_file", paths),

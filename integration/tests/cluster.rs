@@ -1,0 +1,197 @@
+//! Several nodes that keep their routes through one Redis.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use nano_client::{CallError, Certainty, Client, Code, Options, Secret, Service, ServiceBuilder};
+use nano_integration::{Load, Node, Redis, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const SECRET: &str = "what-every-party-of-the-test-knows";
+
+struct Cluster {
+    redis: Redis,
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    async fn start(nodes: usize) -> Self {
+        let redis = Redis::start().await;
+        let mut started = Vec::new();
+        for number in 0..nodes {
+            started.push(
+                Node::builder()
+                    .flag("--redis", redis.url())
+                    .flag("--name", format!("n{number}"))
+                    .flag("--grace-ms", 2_000)
+                    .variable("NANO_CLUSTER_SECRET", SECRET)
+                    .start()
+                    .await,
+            );
+        }
+        Self {
+            redis,
+            nodes: started,
+        }
+    }
+
+    /// How to reach one node.
+    fn at(&self, node: usize) -> Options {
+        self.any_of(&[node])
+    }
+
+    /// How to reach any of some nodes.
+    fn any_of(&self, nodes: &[usize]) -> Options {
+        let addresses = nodes.iter().map(|node| self.nodes[*node].quic);
+        Options::default()
+            .nodes(addresses)
+            .state("/nonexistent")
+            .cluster_secret(Secret::new(SECRET).unwrap())
+    }
+
+    async fn client(&self, node: usize) -> Client {
+        Client::connect(self.at(node)).await.unwrap()
+    }
+
+    async fn clients(&self) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for node in 0..self.nodes.len() {
+            clients.push(self.client(node).await);
+        }
+        clients
+    }
+}
+
+fn named(pattern: &str, name: &'static str) -> ServiceBuilder {
+    let answer = move |_, _: Value| async move { Ok(json!({ "Name": name })) };
+    Service::builder().on(pattern, answer)
+}
+
+async fn ask(client: &Client, subject: &str) -> Result<String, CallError> {
+    let answer: Value = client.act(subject, &json!({})).await?;
+    Ok(answer["Name"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits until every client is answered by this service, or by nobody.
+async fn all_hear(clients: &[Client], subject: &str, name: Option<&str>) {
+    for client in clients {
+        until("every node to know", async || {
+            let heard = ask(client, subject).await;
+            match name {
+                Some(name) => (heard.ok()? == name).then_some(()),
+                None => heard.is_err().then_some(()),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_registered_at_one_node_is_called_through_all() {
+    let cluster = Cluster::start(3).await;
+    let clients = cluster.clients().await;
+    let sum = named("role:math,cmd:sum", "sum");
+    let sum = sum.start(cluster.at(0)).await.unwrap();
+    all_hear(&clients, "role:math,cmd:sum,return:zero", Some("sum")).await;
+    // A longer pattern wins at every node, wherever it came, and its end lets the shorter
+    // one win again.
+    let zero = named("role:math,cmd:sum,return:zero", "zero");
+    let zero = zero.start(cluster.at(1)).await.unwrap();
+    all_hear(&clients, "role:math,cmd:sum,return:zero", Some("zero")).await;
+    all_hear(&clients, "role:math,cmd:sum,left:1", Some("sum")).await;
+    zero.drain().await;
+    all_hear(&clients, "role:math,cmd:sum,return:zero", Some("sum")).await;
+    sum.drain().await;
+    all_hear(&clients, "role:math,cmd:sum", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgets_or_stops_costs_no_call() {
+    let mut cluster = Cluster::start(3).await;
+    let clients = cluster.clients().await;
+    let _service = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    all_hear(&clients, "a:1", Some("one")).await;
+    let load: Vec<_> = clients
+        .iter()
+        .map(|client| Load::start(client, 2, &json!({})))
+        .collect();
+    cluster.redis.order("FLUSHALL").await;
+    let _second = named("a:2", "two").start(cluster.at(1)).await.unwrap();
+    all_hear(&clients, "a:2", Some("two")).await;
+    cluster.redis.freeze(true);
+    let _third = named("a:3", "three").start(cluster.at(2)).await.unwrap();
+    for load in &load {
+        load.runs(1_000).await;
+    }
+    cluster.redis.freeze(false);
+    all_hear(&clients, "a:3", Some("three")).await;
+    cluster.redis.lose_everything().await;
+    let _fourth = named("a:4", "four").start(cluster.at(0)).await.unwrap();
+    all_hear(&clients, "a:4", Some("four")).await;
+    for load in load {
+        assert_eq!(load.end().await, Vec::new());
+    }
+    for (subject, name) in [("a:1", "one"), ("a:2", "two"), ("a:3", "three")] {
+        all_hear(&clients, subject, Some(name)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_costs_the_calls_on_it_and_no_route() {
+    let mut cluster = Cluster::start(3).await;
+    let moves = named("a:1", "one").start(cluster.any_of(&[0])).await;
+    let stays = named("a:1", "one").start(cluster.at(1)).await.unwrap();
+    let lost = named("a:2", "lost").start(cluster.at(0)).await.unwrap();
+    let (one, two) = (cluster.client(1).await, cluster.client(2).await);
+    all_hear(&[one.clone(), two.clone()], "a:1", Some("one")).await;
+    all_hear(&[one.clone(), two.clone()], "a:2", Some("lost")).await;
+    let load = Load::start(&two, 4, &json!({}));
+    load.runs(200).await;
+    cluster.nodes[0].process.kill().await;
+    load.runs(1_000).await;
+    for failure in load.end().await {
+        assert!(
+            matches!(
+                failure.certainty,
+                Certainty::MaybeExecuted | Certainty::NotSent
+            ),
+            "{failure}"
+        );
+    }
+    // Its node is gone, and nobody has it elsewhere: the route goes.
+    drop(lost);
+    until("the dead route to go", async || {
+        let failure = ask(&two, "a:2").await.err()?;
+        (failure.code == Code::NoRoute).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&one, "a:1").await.unwrap(), "one");
+    drop(moves);
+    stays.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_moves_is_found_where_it_is() {
+    let mut cluster = Cluster::start(2).await;
+    let service = named("a:1", "one").start(cluster.any_of(&[0, 1])).await;
+    let service = service.unwrap();
+    let clients = cluster.clients().await;
+    all_hear(&clients, "a:1", Some("one")).await;
+    // Whichever it has chosen is stopped; it goes to the other.
+    let mut first = cluster.nodes.remove(0);
+    let other = cluster.client(0).await;
+    first.process.signal(Signal::TERM);
+    first.process.ended().await;
+    all_hear(&[other], "a:1", Some("one")).await;
+    service.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_without_a_secret_is_refused() {
+    let (status, said) = Node::builder()
+        .flag("--redis", "redis://127.0.0.1:1")
+        .refused()
+        .await;
+    assert!(!status.success());
+    assert!(said.contains("NANO_CLUSTER_SECRET"), "{said}");
+}
