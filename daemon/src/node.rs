@@ -121,13 +121,13 @@ impl Node {
                 table: Arc::clone(&table),
             })
         });
-        let (membership, replication) = joined.transpose()?.unzip();
+        let (joined, replication) = joined.transpose()?.unzip();
         let (registry, registry_thread) = Registry::start(
             &state.registry(),
             config.grace,
             &quotas,
             table,
-            membership,
+            joined,
             failed.clone(),
         )?;
         let over_http = quotas.of(HTTP_LOCAL);

@@ -36,9 +36,10 @@ use crate::{
 };
 
 use folder::Before;
-pub use membership::Membership;
+pub use membership::Joined;
+use membership::Membership;
 pub use store::StoreError;
-use store::{Change, Limits, Store};
+use store::{Change, Contents, Limits, Store};
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
@@ -110,23 +111,24 @@ impl Registry {
         grace: Duration,
         quotas: &Arc<Quotas>,
         table: Published,
-        membership: Option<Membership>,
+        joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (store, stored) = Store::open(folder, LIMITS)?;
+        let (store, Contents { routes, sets }) = Store::open(folder, LIMITS)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let mut actor = Actor {
             store,
             table: Table::new(),
             published: table,
-            membership,
+            membership: joined.map(|joined| Membership::new(joined, sets)),
             local: Vec::new(),
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
             grace,
             next_renewal: None,
         };
-        actor.restore(stored, quotas);
+        actor.restore(routes, quotas);
+        actor.on_cluster(Input::Tick);
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
@@ -286,10 +288,10 @@ impl Actor {
             return;
         };
         let seen = membership.take(input);
-        if seen.superseded.is_empty() && seen.elsewhere.is_empty() {
+        if seen.is_empty() {
             return;
         }
-        let mut changes = Vec::new();
+        let mut changes = seen.store;
         for key in seen.superseded {
             self.supersede(&key, &mut changes);
         }
@@ -493,7 +495,10 @@ impl Actor {
         }
         self.store.close();
         let has_failed_before = self.next_renewal.take().is_some();
-        match self.store.renew(members(&self.table), Before::SetAside) {
+        match self.store.renew(
+            everything(&self.table, self.membership.as_ref()),
+            Before::SetAside,
+        ) {
             Ok(()) if has_failed_before => {
                 tracing::warn!("the registry has a store again, which holds every route known");
                 Ok(())
@@ -516,11 +521,12 @@ impl Actor {
 
     /// Makes the store anew if it has grown past its use.
     fn compact(&mut self) {
-        let overgrown = self.store.is_overgrown(members(&self.table));
+        let everything = || everything(&self.table, self.membership.as_ref());
+        let overgrown = self.store.is_overgrown(everything());
         let compacted = overgrown.and_then(|overgrown| {
             if overgrown {
                 tracing::info!("the registry's store has grown past its use: making it anew");
-                self.store.renew(members(&self.table), Before::Removed)?;
+                self.store.renew(everything(), Before::Removed)?;
             }
             Ok(())
         });
@@ -534,8 +540,15 @@ impl Actor {
     }
 }
 
-fn members(table: &Table) -> impl Iterator<Item = &Arc<Member>> {
-    table.iter().flat_map(|(_, members)| members)
+/// What a store made anew is to hold.
+fn everything<'a>(
+    table: &'a Table,
+    membership: Option<&'a Membership>,
+) -> impl Iterator<Item = Change> + 'a {
+    let members = table.iter().flat_map(|(_, members)| members);
+    let own = members.filter(|member| !member.instance.is_elsewhere());
+    let sets = membership.into_iter().flat_map(Membership::sets);
+    own.map(|member| Change::put(member)).chain(sets)
 }
 
 fn not_durable(error: &StoreError) -> Failure {

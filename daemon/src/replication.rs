@@ -1,17 +1,17 @@
 //! Starts a node's part in a cluster: the thread that speaks to Redis and to other nodes,
-//! and the [`Membership`] by which the registry uses it.
+//! and what the registry needs to use it, [`Joined`].
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, thread};
 
 use nano_tls::Bundle;
 use nano_wire::message::Limits;
 use tokio::sync::mpsc;
 
 use crate::{
-    cluster::{Identity, Redis, RedisOptions, Replica, Restored, Settings},
+    cluster::{Identity, Redis, RedisOptions, Settings},
     neighbours::Neighbours,
     quota::Quotas,
-    registry::Membership,
+    registry::Joined,
     table::Published,
 };
 
@@ -47,7 +47,7 @@ pub enum ReplicationError {
     Tls(#[from] nano_tls::Error),
 }
 
-/// The thread; it ends with the membership.
+/// The thread; it ends with the registry.
 pub struct ReplicationThread(thread::JoinHandle<()>);
 
 /// Joins a cluster.
@@ -55,38 +55,36 @@ pub struct ReplicationThread(thread::JoinHandle<()>);
 /// # Errors
 ///
 /// If there is no thread, or the certificates cannot be used. Redis may come later.
-pub fn join(place: Place<'_>) -> Result<(Membership, ReplicationThread), ReplicationError> {
+pub fn join(place: Place<'_>) -> Result<(Joined, ReplicationThread), ReplicationError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let own = place.identity.boot;
     let neighbours = Neighbours::new(
         runtime.handle().clone(),
         place.bundle,
-        own,
+        place.identity.boot,
         place.limits,
         place.quotas,
         place.table,
     )?;
-    let replica = Replica::new(
-        Duration::ZERO,
-        place.identity,
-        place.settings,
-        Restored::default(),
-        fastrand::u64(..),
-    );
     let (commands, queue) = mpsc::channel(QUEUE);
     let (inputs, received) = mpsc::channel(QUEUE);
     let redis = Arc::new(Redis::new(place.redis)).run(queue, inputs.clone());
     let thread = thread::Builder::new()
         .name("nano-cluster".to_owned())
         .spawn(move || runtime.block_on(redis))?;
-    let membership = Membership::new(replica, own, commands, (inputs, received), neighbours);
-    Ok((membership, ReplicationThread(thread)))
+    let joined = Joined {
+        identity: place.identity,
+        settings: place.settings,
+        commands,
+        inputs: (inputs, received),
+        neighbours,
+    };
+    Ok((joined, ReplicationThread(thread)))
 }
 
 impl ReplicationThread {
-    /// Waits for the thread to end, which it does when the membership is gone.
+    /// Waits for the thread to end, which it does when the registry is gone.
     pub fn join(self) {
         if self.0.join().is_err() {
             tracing::error!("the cluster's thread panicked");

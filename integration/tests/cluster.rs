@@ -137,6 +137,19 @@ async fn a_redis_that_forgets_or_stops_costs_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_without_redis_knows_what_it_knew() {
+    let mut cluster = Cluster::start(2).await;
+    let _service = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    all_hear(&cluster.clients().await, "a:1", Some("one")).await;
+    cluster.redis.freeze(true);
+    let mut other = cluster.nodes.pop().unwrap();
+    other.process.kill().await;
+    cluster.nodes.push(other.start_again().await);
+    all_hear(&[cluster.client(1).await], "a:1", Some("one")).await;
+    cluster.redis.freeze(false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_costs_the_calls_on_it_and_no_route() {
     let mut cluster = Cluster::start(3).await;
     let moves = named("a:1", "one").start(cluster.any_of(&[0])).await;

@@ -182,6 +182,12 @@ impl Replica {
         peer.map_or("", |peer| peer.address.as_str())
     }
 
+    /// The version that is held of a boot's set; 0 for none.
+    #[must_use]
+    pub fn held(&self, boot: Boot) -> u64 {
+        self.peers.get(boot).map_or(0, |peer| peer.held)
+    }
+
     /// How it stands to the others.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -14,15 +14,31 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     cluster::{
-        Alarm, Answer, Boot, Command, DialResult, Effects, Input, Key, Kind, Record, Replica,
-        Ticket, Trouble,
+        Alarm, Answer, Boot, Command, DialResult, Effects, Identity, Input, Key, Kind, Record,
+        Replica, Restored, RestoredSet, Settings, StoreChange, Ticket, Trouble,
     },
     neighbours::Neighbours,
     table::{Instance, Member},
 };
 
+use super::store::Change;
+
+/// What a membership is made of, once it is known what the store holds.
+pub struct Joined {
+    /// Who the node is.
+    pub identity: Identity,
+    /// How patient it is.
+    pub settings: Settings,
+    /// To Redis.
+    pub commands: mpsc::Sender<(Ticket, Command)>,
+    /// From Redis, and the sender of what is known here already.
+    pub inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    /// The ways to other nodes.
+    pub neighbours: Neighbours,
+}
+
 /// A node's place in its cluster.
-pub struct Membership {
+pub(super) struct Membership {
     replica: Replica,
     own: Boot,
     begun: Instant,
@@ -37,6 +53,8 @@ pub struct Membership {
 /// What an input has changed in the table.
 #[derive(Default)]
 pub(super) struct Seen {
+    /// What is to be stored of other nodes' sets.
+    pub(super) store: Vec<Change>,
     /// Own routes whose instance has registered them elsewhere since.
     pub(super) superseded: Vec<Key>,
     /// Routes of which no own member shows: who does, if any.
@@ -50,25 +68,59 @@ struct Payload {
     policy: Policy,
 }
 
+impl Seen {
+    pub(super) fn is_empty(&self) -> bool {
+        self.store.is_empty() && self.superseded.is_empty() && self.elsewhere.is_empty()
+    }
+}
+
 impl Membership {
-    /// With a replica and the ways in and out of it.
-    pub fn new(
-        replica: Replica,
-        own: Boot,
-        commands: mpsc::Sender<(Ticket, Command)>,
-        (answers, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
-        neighbours: Neighbours,
-    ) -> Self {
+    /// With what the store holds of other nodes' sets, which shows with the first input.
+    pub(super) fn new(joined: Joined, foreign: Vec<RestoredSet>) -> Self {
+        let own = joined.identity.boot;
+        let restored = Restored {
+            foreign,
+            ..Restored::default()
+        };
+        let seed = fastrand::u64(..);
+        let replica = Replica::new(
+            Duration::ZERO,
+            joined.identity,
+            joined.settings,
+            restored,
+            seed,
+        );
+        let (answers, inputs) = joined.inputs;
         Self {
             replica,
             own,
             begun: Instant::now(),
-            commands,
+            commands: joined.commands,
             inputs,
             answers,
-            neighbours,
+            neighbours: joined.neighbours,
             elsewhere: HashMap::new(),
         }
+    }
+
+    /// Other nodes' sets, as they are stored.
+    pub(super) fn sets(&self) -> impl Iterator<Item = Change> + '_ {
+        let view = self.replica.view();
+        let foreign = view.sets().filter(|(boot, _)| *boot != self.own);
+        foreign.flat_map(|(boot, set)| {
+            let head = StoreChange::Head {
+                boot,
+                version: self.replica.held(boot),
+                address: self.replica.address(boot).to_owned(),
+            };
+            let records = set.iter().map(move |(key, record)| StoreChange::Put {
+                boot,
+                key: key.clone(),
+                record: record.clone(),
+            });
+            let all = std::iter::once(head).chain(records);
+            all.map(|change| Change::of_set(&change))
+        })
     }
 
     /// The next input; a tick when one is due.
@@ -114,6 +166,11 @@ impl Membership {
     }
 
     fn note(&mut self, effects: Effects, seen: &mut Seen) {
+        let foreign = effects
+            .store
+            .iter()
+            .filter(|change| self.is_foreign(change));
+        seen.store.extend(foreign.map(Change::of_set));
         for boot in effects.suspect {
             tracing::warn!(%boot, "a node was not heard of for a lease; its routes are suspect");
             self.neighbours.suspect(boot, true);
@@ -138,6 +195,17 @@ impl Membership {
                 None => seen.elsewhere.push((key, None)),
             }
         }
+    }
+
+    /// Own routes are stored by the registry.
+    fn is_foreign(&self, change: &StoreChange) -> bool {
+        let boot = match change {
+            StoreChange::Put { boot, .. }
+            | StoreChange::Remove { boot, .. }
+            | StoreChange::Head { boot, .. }
+            | StoreChange::Forget(boot) => *boot,
+        };
+        boot != self.own
     }
 
     /// A member as a record describes it; `None` if it cannot be read.

@@ -1,30 +1,35 @@
 //! The node's durable copy of its routes, in sled.
 //!
-//! One tree, two kinds of keys:
+//! One tree, four kinds of keys:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `format` | version of this layout, u16, little endian |
-//! | `r`, pattern, `0x00`, instance id (16 bytes) | [`Value`], bincode |
+//! | `r`, pattern, `0x00`, instance id (16 bytes) | an own route: [`Value`], bincode |
+//! | `h`, boot (16 bytes) | of another node's set: [`SetHead`], bincode |
+//! | `s`, boot (16 bytes), pattern, `0x00`, instance id (16 bytes) | a record of it: [`SetRecord`], bincode |
 //!
 //! No pattern holds a zero byte. A commit returns once its batch is on the disk: sled's
 //! `flush` starts the writes, `fdatasync` on its log file waits for them.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
     panic::catch_unwind,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use bincode::{Decode, Encode};
+use bincode::{BorrowDecode, Decode, Encode};
 use bytes::BytesMut;
 use nano_routing::Pattern;
 use nano_wire::{InstanceId, codec, message::Policy};
 
 use super::folder::{self, Before};
-use crate::table::Member;
+use crate::{
+    cluster::{Boot, Key, Kind, Record, RestoredSet, StoreChange},
+    table::Member,
+};
 
 /// Version of the layout above.
 const FORMAT: u16 = 1;
@@ -32,6 +37,8 @@ const FORMAT: u16 = 1;
 const FORMAT_KEY: &[u8] = b"format";
 
 const ROUTE: u8 = b'r';
+const SET_HEAD: u8 = b'h';
+const SET_RECORD: u8 = b's';
 
 /// Records that are written together when a store is made anew.
 const BATCH: usize = 10_000;
@@ -113,7 +120,16 @@ pub enum StoreError {
     Thread(io::Error),
 }
 
-/// A route as it was stored.
+/// What a store holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// Own routes.
+    pub(super) routes: Vec<Stored>,
+    /// The sets of other nodes.
+    pub(super) sets: Vec<RestoredSet>,
+}
+
+/// An own route as it was stored.
 pub(super) struct Stored {
     pub(super) pattern: Pattern,
     pub(super) instance: InstanceId,
@@ -127,6 +143,19 @@ struct Value {
     identity: String,
     policy: Policy,
     incarnation: u64,
+}
+
+#[derive(Encode, Decode)]
+struct SetHead {
+    version: u64,
+    address: String,
+}
+
+#[derive(Encode, Decode)]
+struct SetRecord {
+    incarnation: u64,
+    http: bool,
+    payload: Vec<u8>,
 }
 
 /// One change of a commit.
@@ -143,11 +172,9 @@ impl Change {
             policy: member.policy.clone(),
             incarnation: member.incarnation,
         };
-        let mut bytes = BytesMut::new();
-        codec::encode(&value, &mut bytes);
         Self {
             key: key(&member.pattern, member.instance.id),
-            value: Some(bytes.to_vec()),
+            value: Some(encoded(&value)),
         }
     }
 
@@ -156,6 +183,34 @@ impl Change {
             key: key(pattern, instance),
             value: None,
         }
+    }
+
+    /// A change of another node's set.
+    pub(super) fn of_set(change: &StoreChange) -> Self {
+        let (key, value) = match change {
+            StoreChange::Put { boot, key, record } => {
+                let value = SetRecord {
+                    incarnation: record.incarnation,
+                    http: record.kind == Kind::Http,
+                    payload: record.payload.to_vec(),
+                };
+                (set_key(*boot, key), Some(encoded(&value)))
+            }
+            StoreChange::Remove { boot, key } => (set_key(*boot, key), None),
+            StoreChange::Head {
+                boot,
+                version,
+                address,
+            } => {
+                let value = SetHead {
+                    version: *version,
+                    address: address.clone(),
+                };
+                (head_key(*boot), Some(encoded(&value)))
+            }
+            StoreChange::Forget(boot) => (head_key(*boot), None),
+        };
+        Self { key, value }
     }
 
     fn size(&self) -> u64 {
@@ -186,9 +241,6 @@ pub(super) struct Limits {
 /// A folder may be this many times as large as the records in it.
 const GROWTH: u64 = 5;
 
-/// Bytes of a record beside its pattern and identity: keys, lengths, policy.
-const RECORD: u64 = 40;
-
 struct Open {
     db: sled::Db,
     log: File,
@@ -196,7 +248,7 @@ struct Open {
 
 impl Store {
     /// Opens the store, or sets aside one that cannot be read and begins a new one.
-    pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Vec<Stored>), StoreError> {
+    pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Contents), StoreError> {
         folder::recover(folder)?;
         let (open, stored) = match open_and_read(folder) {
             Ok(opened) => opened,
@@ -212,7 +264,7 @@ impl Store {
                     "the registry's store cannot be used: it is set aside and a new one begun; \
                      routes return with the sessions of their instances"
                 );
-                (open(folder)?, Vec::new())
+                (open(folder)?, Contents::default())
             }
         };
         let store = Self {
@@ -236,16 +288,16 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the store anew of `members`; the one before is kept if it failed. If this
-    /// fails too, there is none until the next attempt succeeds, and what was on the disk
-    /// stays there.
-    pub(super) fn renew<'a>(
+    /// Makes the store anew of what `everything` puts; the one before is kept if it failed.
+    /// If this fails too, there is none until the next attempt succeeds, and what was on the
+    /// disk stays there.
+    pub(super) fn renew(
         &mut self,
-        members: impl Iterator<Item = &'a Arc<Member>>,
+        everything: impl Iterator<Item = Change>,
         before: Before,
     ) -> Result<(), StoreError> {
         let new = folder::prepare(&self.folder)?;
-        if let Err(error) = make(&new, members) {
+        if let Err(error) = make(&new, everything) {
             // What was made so far may be what fills the disk.
             folder::prepare(&self.folder)?;
             return Err(error);
@@ -264,9 +316,9 @@ impl Store {
     }
 
     /// Whether the folder has grown past its use. Looks at the disk now and then only.
-    pub(super) fn is_overgrown<'a>(
+    pub(super) fn is_overgrown(
         &mut self,
-        members: impl Iterator<Item = &'a Arc<Member>>,
+        everything: impl Iterator<Item = Change>,
     ) -> Result<bool, StoreError> {
         if self.open.is_none() || self.written < self.limits.look_after {
             return Ok(false);
@@ -276,28 +328,21 @@ impl Store {
         if size < self.limits.small {
             return Ok(false);
         }
-        let record = |member: &Arc<Member>| {
-            let text = member.pattern.as_str().len() + member.instance.identity.len();
-            RECORD + text as u64
-        };
-        let used: u64 = members.map(record).sum();
+        let used: u64 = everything.map(|change| change.size()).sum();
         Ok(size > GROWTH * used)
     }
 }
 
-/// Makes a store of `members`, and closes it.
-fn make<'a>(
-    folder: &Path,
-    members: impl Iterator<Item = &'a Arc<Member>>,
-) -> Result<(), StoreError> {
+/// Makes a store of what `everything` puts, and closes it.
+fn make(folder: &Path, everything: impl Iterator<Item = Change>) -> Result<(), StoreError> {
     let open = open(folder)?;
-    let changes: Vec<Change> = members.map(|member| Change::put(member)).collect();
+    let changes: Vec<Change> = everything.collect();
     changes
         .chunks(BATCH)
         .try_for_each(|changes| write(folder, &open, changes))
 }
 
-fn open_and_read(folder: &Path) -> Result<(Open, Vec<Stored>), StoreError> {
+fn open_and_read(folder: &Path) -> Result<(Open, Contents), StoreError> {
     let opened = catch_unwind(|| {
         let open = open(folder)?;
         let stored = read(folder, &open.db)?;
@@ -373,11 +418,33 @@ fn check_format(folder: &Path, db: &sled::Db) -> Result<(), StoreError> {
     }
 }
 
-fn read(folder: &Path, db: &sled::Db) -> Result<Vec<Stored>, StoreError> {
-    db.scan_prefix([ROUTE])
+fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
+    let routes = scan(folder, db, ROUTE, stored)?;
+    let heads = scan(folder, db, SET_HEAD, stored_head)?;
+    let mut sets: BTreeMap<Boot, RestoredSet> = heads.into_iter().collect();
+    for (boot, key, record) in scan(folder, db, SET_RECORD, stored_record)? {
+        // A record without a head is of a set that was forgotten.
+        if let Some(set) = sets.get_mut(&boot) {
+            set.records.push((key, record));
+        }
+    }
+    Ok(Contents {
+        routes,
+        sets: sets.into_values().collect(),
+    })
+}
+
+/// Reads all records of a kind, by what follows its letter in the key.
+fn scan<T>(
+    folder: &Path,
+    db: &sled::Db,
+    kind: u8,
+    parse: impl Fn(&[u8], &[u8]) -> Result<T, String>,
+) -> Result<Vec<T>, StoreError> {
+    db.scan_prefix([kind])
         .map(|entry| {
             let (key, value) = entry.map_err(|error| failed(folder, error))?;
-            stored(&key, &value).map_err(|reason| StoreError::Record {
+            parse(&key[1..], &value).map_err(|reason| StoreError::Record {
                 folder: folder.to_owned(),
                 reason,
             })
@@ -386,31 +453,92 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Vec<Stored>, StoreError> {
 }
 
 fn stored(key: &[u8], value: &[u8]) -> Result<Stored, String> {
-    let rest = key.strip_prefix(&[ROUTE]).unwrap_or(key);
-    let (pattern, instance) = rest.split_last_chunk::<16>().ok_or("a key is too short")?;
-    let pattern = pattern
-        .strip_suffix(&[0])
-        .and_then(|text| std::str::from_utf8(text).ok())
-        .ok_or("a key holds no pattern")?;
-    let (value, rest): (Value, _) = codec::decode(value).map_err(|error| error.to_string())?;
-    if !rest.is_empty() {
-        return Err(format!("{} bytes too many", rest.len()));
-    }
+    let Key { pattern, instance } = stored_key(key)?;
+    let value: Value = whole(value)?;
     Ok(Stored {
-        pattern: Pattern::parse(pattern).map_err(|error| error.to_string())?,
-        instance: InstanceId(*instance),
+        pattern,
+        instance,
         identity: value.identity,
         policy: value.policy,
         incarnation: value.incarnation,
     })
 }
 
+fn stored_head(key: &[u8], value: &[u8]) -> Result<(Boot, RestoredSet), String> {
+    let boot = Boot(key.try_into().map_err(|_| "a key holds no boot")?);
+    let head: SetHead = whole(value)?;
+    let set = RestoredSet {
+        boot,
+        version: head.version,
+        address: head.address,
+        records: Vec::new(),
+    };
+    Ok((boot, set))
+}
+
+fn stored_record(key: &[u8], value: &[u8]) -> Result<(Boot, Key, Record), String> {
+    let (boot, key) = key.split_first_chunk().ok_or("a key is too short")?;
+    let value: SetRecord = whole(value)?;
+    let record = Record {
+        incarnation: value.incarnation,
+        kind: if value.http {
+            Kind::Http
+        } else {
+            Kind::Session
+        },
+        payload: value.payload.into(),
+    };
+    Ok((Boot(*boot), stored_key(key)?, record))
+}
+
+fn stored_key(key: &[u8]) -> Result<Key, String> {
+    let (pattern, instance) = key.split_last_chunk::<16>().ok_or("a key is too short")?;
+    let pattern = pattern
+        .strip_suffix(&[0])
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .ok_or("a key holds no pattern")?;
+    Ok(Key {
+        pattern: Pattern::parse(pattern).map_err(|error| error.to_string())?,
+        instance: InstanceId(*instance),
+    })
+}
+
+fn whole<T: for<'a> BorrowDecode<'a, ()>>(value: &[u8]) -> Result<T, String> {
+    match codec::decode(value).map_err(|error| error.to_string())? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(format!("{} bytes too many", rest.len())),
+    }
+}
+
+fn encoded<T: Encode>(value: &T) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    codec::encode(value, &mut bytes);
+    bytes.to_vec()
+}
+
 fn key(pattern: &Pattern, instance: InstanceId) -> Vec<u8> {
     let mut key = vec![ROUTE];
+    append(&mut key, pattern, instance);
+    key
+}
+
+fn set_key(boot: Boot, of: &Key) -> Vec<u8> {
+    let mut key = vec![SET_RECORD];
+    key.extend_from_slice(&boot.0);
+    append(&mut key, &of.pattern, of.instance);
+    key
+}
+
+fn head_key(boot: Boot) -> Vec<u8> {
+    let mut key = vec![SET_HEAD];
+    key.extend_from_slice(&boot.0);
+    key
+}
+
+fn append(key: &mut Vec<u8>, pattern: &Pattern, instance: InstanceId) {
     key.extend_from_slice(pattern.as_str().as_bytes());
     key.push(0);
     key.extend_from_slice(&instance.0);
-    key
 }
 
 fn failed(folder: &Path, error: sled::Error) -> StoreError {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, sync::Arc};
 
 use tempfile::TempDir;
 
@@ -55,9 +55,14 @@ fn put(store: &mut Store, patterns: &[&str]) {
     store.commit(&changes).unwrap();
 }
 
+fn puts(members: &[Arc<Member>]) -> impl Iterator<Item = Change> {
+    members.iter().map(|member| Change::put(member))
+}
+
 fn patterns(folder: &Path) -> BTreeSet<String> {
     let (_, stored) = Store::open(folder, NEVER).unwrap();
     stored
+        .routes
         .iter()
         .map(|route| route.pattern.to_string())
         .collect()
@@ -80,12 +85,12 @@ fn set(patterns: &[&str]) -> BTreeSet<String> {
 fn what_was_committed_is_read_again() {
     let (_folder, path) = place();
     let (mut store, stored) = Store::open(&path, NEVER).unwrap();
-    assert!(stored.is_empty());
+    assert!(stored.routes.is_empty());
     put(&mut store, &["a:1", "a:1,b:2", "ä"]);
     let removed = Change::remove(&Pattern::parse("a:1").unwrap(), InstanceId([7; 16]));
     store.commit(&[removed]).unwrap();
     drop(store);
-    let (_store, stored) = Store::open(&path, NEVER).unwrap();
+    let (_store, Contents { routes: stored, .. }) = Store::open(&path, NEVER).unwrap();
     let found: BTreeSet<_> = stored
         .iter()
         .map(|route| route.pattern.to_string())
@@ -101,6 +106,47 @@ fn what_was_committed_is_read_again() {
             .iter()
             .all(|route| route.identity.ends_with("/service/s"))
     );
+}
+
+#[test]
+fn the_sets_of_other_nodes_are_read_again() {
+    let (_folder, path) = place();
+    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    let (one, two) = (Boot([1; 16]), Boot([2; 16]));
+    let put = |boot, pattern: &str| StoreChange::Put {
+        boot,
+        key: Key {
+            pattern: Pattern::parse(pattern).unwrap(),
+            instance: InstanceId([7; 16]),
+        },
+        record: Record {
+            incarnation: 3,
+            kind: Kind::Session,
+            payload: [4; 5].as_slice().into(),
+        },
+    };
+    let head = |boot| StoreChange::Head {
+        boot,
+        version: 9,
+        address: "node:1".to_owned(),
+    };
+    let changes = [put(one, "a:1"), put(two, "b:2"), head(one), head(two)];
+    let changes: Vec<_> = changes.iter().map(Change::of_set).collect();
+    store.commit(&changes).unwrap();
+    store
+        .commit(&[Change::of_set(&StoreChange::Forget(two))])
+        .unwrap();
+    drop(store);
+    let (_, Contents { routes, sets }) = Store::open(&path, NEVER).unwrap();
+    assert!(routes.is_empty());
+    let [set] = &sets[..] else {
+        panic!("{} sets", sets.len());
+    };
+    assert_eq!((set.boot, set.version, &*set.address), (one, 9, "node:1"));
+    let StoreChange::Put { key, record, .. } = put(one, "a:1") else {
+        unreachable!("it was made as one");
+    };
+    assert_eq!(set.records, [(key, record)]);
 }
 
 #[test]
@@ -157,14 +203,14 @@ fn a_store_past_its_use_is_made_anew_with_all_that_is_in_use() {
         .collect();
     let put_all: Vec<_> = gone.iter().map(|member| Change::put(member)).collect();
     store.commit(&put_all).unwrap();
-    let used = members.iter().chain(&gone);
+    let used = puts(&members).chain(puts(&gone));
     assert!(!store.is_overgrown(used).unwrap(), "all of it is in use");
     let remove = |member: &Arc<Member>| Change::remove(&member.pattern, member.instance.id);
     let remove_all: Vec<_> = gone.iter().map(remove).collect();
     store.commit(&remove_all).unwrap();
-    assert!(store.is_overgrown(members.iter()).unwrap());
+    assert!(store.is_overgrown(puts(&members)).unwrap());
     let before = folder::size(&path).unwrap();
-    store.renew(members.iter(), Before::Removed).unwrap();
+    store.renew(puts(&members), Before::Removed).unwrap();
     assert!(folder::size(&path).unwrap() < before);
     put(&mut store, &["c:3"]);
     drop(store);
@@ -180,7 +226,7 @@ fn a_store_that_failed_is_kept_beside_the_new_one() {
     store.close();
     assert!(matches!(store.commit(&[]), Err(StoreError::Closed { .. })));
     store
-        .renew([member("b:2", 1)].iter(), Before::SetAside)
+        .renew(puts(&[member("b:2", 1)]), Before::SetAside)
         .unwrap();
     drop(store);
     assert_eq!(patterns(&path), set(&["b:2"]));
