@@ -8,7 +8,7 @@ use std::{
 
 use nano_tls::{Bundle, Expect, Kind};
 use nano_wire::{
-    Hop,
+    Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
@@ -27,6 +27,7 @@ use crate::{
 /// A connection that can be used.
 pub(super) struct Established {
     pub(super) candidate: Candidate,
+    pub(super) node: InstanceId,
     pub(super) link: Arc<PeerLink>,
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
@@ -40,6 +41,9 @@ pub(super) struct Greeted {
     receiver: ControlReceiver,
     welcome: Welcome,
 }
+
+/// Why a node that answers will not do.
+pub(super) const STOPPING: &str = "it is stopping";
 
 /// Registrations that are under way at a time.
 const WINDOW: usize = 128;
@@ -91,6 +95,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
     }
     Ok(Established {
         candidate,
+        node: welcome.instance,
         link,
         sender,
         receiver,
@@ -124,6 +129,10 @@ pub(super) async fn greet(
         .map_err(|error| not_connected(candidate, &error))?;
     let greetings = timeout(limit, exchange(session, &connection)).await;
     match greetings.map_err(|_| unreachable(candidate, format!("no greeting for {limit:?}")))? {
+        // By another of its addresses.
+        Ok((_, _, welcome)) if session.is_leaving(welcome.instance) => {
+            Err(unreachable(candidate, STOPPING))
+        }
         Ok((sender, receiver, welcome)) => Ok(Greeted {
             candidate: candidate.clone(),
             connection,
@@ -226,7 +235,7 @@ async fn acknowledged(
                     failure,
                 });
             }
-            (_, Control::Drain) => return Err(unreachable(candidate, "it is stopping")),
+            (_, Control::Drain) => return Err(unreachable(candidate, STOPPING)),
             _ => {}
         }
     }
