@@ -14,7 +14,10 @@ mod round;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -38,9 +41,13 @@ pub(crate) struct Session {
     incarnation: AtomicU64,
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
+    /// That link is kept to, though its node will leave.
+    is_held: AtomicBool,
+    /// The link that takes its place then. All three change with the state's lock held.
+    successor: ArcSwapOption<PeerLink>,
     state: watch::Sender<State>,
     /// Where nodes leave with which this process still has connections.
-    leaving: watch::Sender<Vec<SocketAddr>>,
+    leaving: watch::Sender<Vec<(SocketAddr, InstanceId)>>,
     small: place::Queue,
     large: place::Queue,
     drain: CancellationToken,
@@ -73,6 +80,8 @@ impl Session {
             patterns,
             incarnation: AtomicU64::new(0),
             link: ArcSwapOption::empty(),
+            is_held: AtomicBool::new(false),
+            successor: ArcSwapOption::empty(),
             state: watch::Sender::new(State::Connecting(None)),
             leaving: watch::Sender::new(Vec::new()),
             small: place::Queue::default(),
@@ -138,25 +147,60 @@ impl Session {
         }
     }
 
-    /// Has new calls go out by a link.
+    /// Has new calls go out by a link, at once or when the one that is held is released.
     fn publish(&self, link: &Arc<PeerLink>) {
         self.state.send_modify(|state| {
-            self.link.store(Some(Arc::clone(link)));
-            *state = State::Ready;
+            if self.is_held.load(Ordering::Relaxed) {
+                self.successor.store(Some(Arc::clone(link)));
+            } else {
+                self.link.store(Some(Arc::clone(link)));
+                *state = State::Ready;
+            }
+        });
+    }
+
+    /// Keeps to a link though another one may be published.
+    fn hold(&self, link: &Arc<PeerLink>) {
+        self.state.send_modify(|_| {
+            if is(&self.link, link) {
+                self.is_held.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Keeps to a link no longer.
+    fn release(&self, link: &Arc<PeerLink>) {
+        self.state.send_modify(|state| {
+            if is(&self.link, link) {
+                self.is_held.store(false, Ordering::Relaxed);
+                if let Some(successor) = self.successor.swap(None) {
+                    self.link.store(Some(successor));
+                    *state = State::Ready;
+                }
+            }
         });
     }
 
     /// Has no new calls go out by a link: they wait for the next one.
     fn withdraw(&self, link: &Arc<PeerLink>) {
-        self.state.send_if_modified(|state| {
-            let published = self.link.load();
-            let is_published = published.as_ref().is_some_and(|it| Arc::ptr_eq(it, link));
-            if is_published {
+        self.release(link);
+        self.state.send_modify(|state| {
+            if is(&self.successor, link) {
+                self.successor.store(None);
+            }
+            if is(&self.link, link) {
                 self.link.store(None);
                 *state = State::Connecting(None);
             }
-            is_published
         });
+    }
+
+    /// Whether a node leaves with which this process still has a connection.
+    fn is_leaving(&self, node: InstanceId) -> bool {
+        self.leaving
+            .borrow()
+            .iter()
+            .any(|(_, known)| *known == node)
     }
 
     /// Tells who waits for a link why there is none yet.
@@ -174,4 +218,9 @@ impl Session {
     fn nodes(&self) -> String {
         self.options.nodes.join(", ")
     }
+}
+
+fn is(slot: &ArcSwapOption<PeerLink>, link: &Arc<PeerLink>) -> bool {
+    let held = slot.load();
+    held.as_ref().is_some_and(|held| Arc::ptr_eq(held, link))
 }

@@ -191,15 +191,23 @@ impl Node {
         self.failed.cancelled().await;
     }
 
-    /// Stops without costing a call that was accepted: accepts no connection, lets callers
-    /// leave, over HTTP and QUIC, then instances, and cuts off what is left when the time is
-    /// over.
+    /// Stops without costing a call that was accepted: lets instances register elsewhere,
+    /// accepts no connection, lets callers leave, over HTTP and QUIC, then instances, and
+    /// cuts off what is left when the time is over.
     pub async fn stop(self) {
         tracing::info!("stopping");
         let deadline = Instant::now() + self.config.drain;
+        let sessions = &self.session.sessions;
+        sessions.move_instances.cancel();
+        let moved_by = deadline.min(Instant::now() + MOVING);
+        if timeout_at(moved_by, sessions.instances_moved())
+            .await
+            .is_err()
+        {
+            tracing::info!("not every instance has found another node");
+        }
         self.accepting.cancel();
         self.http_context.tasks.close();
-        let sessions = &self.session.sessions;
         sessions.drain_callers.cancel();
         let callers =
             async { tokio::join!(self.http_context.tasks.wait(), sessions.callers_drained()) };
@@ -298,6 +306,9 @@ impl Node {
         })
     }
 }
+
+/// Longest wait for instances to register at another node. They are told to leave anyway.
+const MOVING: Duration = Duration::from_secs(3);
 
 /// The identity of callers over HTTP.
 const HTTP_LOCAL: &str = "client/http-local";

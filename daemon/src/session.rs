@@ -102,6 +102,8 @@ struct Session {
     /// The peer is out of the table and takes no more calls; it waits for the end of
     /// those in flight, by the number of its request.
     leaving: Option<u64>,
+    /// The instance was told that the node is about to leave.
+    warned: bool,
     /// The peer was told that the node is leaving.
     told: bool,
 }
@@ -152,6 +154,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         instance: None,
         requests: FuturesUnordered::new(),
         leaving: None,
+        warned: false,
         told: false,
     })
 }
@@ -190,6 +193,12 @@ impl Session {
                     self.sender.send(id, &Control::Drained).await?;
                     // It is about to go, and a stop need not wait for its farewell.
                     self.place.drained();
+                }
+                () = context.sessions.move_instances.cancelled(),
+                    if self.instance.is_some() && !self.warned =>
+                {
+                    self.warned = true;
+                    self.sender.send(0, &Control::Leaving).await?;
                 }
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
@@ -235,7 +244,12 @@ impl Session {
                 None => self.end_calls(id),
             },
             Control::Drained => self.place.drained(),
-            Control::Hello(_) | Control::Welcome(_) | Control::Done | Control::Refused(_) => {}
+            Control::Done if self.warned => self.place.has_moved(),
+            Control::Hello(_)
+            | Control::Welcome(_)
+            | Control::Done
+            | Control::Refused(_)
+            | Control::Leaving => {}
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Every session of the node: who is connected, who may be, and who still has to leave.
 //!
 //! A stop takes callers first and instances second, since the calls of the ones run on the
-//! others, and handlers call in turn.
+//! others, and handlers call in turn. Before that, instances are told to register at another
+//! node, so that the callers find them wherever they go.
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,8 @@ pub struct Sessions {
     next: AtomicU64,
     live: Mutex<HashMap<u64, Entry>>,
     changed: Notify,
+    /// Told to instances that the node is about to leave.
+    pub move_instances: CancellationToken,
     /// Told to callers that the node is leaving.
     pub drain_callers: CancellationToken,
     /// Told to instances that the node is leaving.
@@ -32,6 +35,8 @@ pub struct Sessions {
 struct Entry {
     link: Arc<NodeLink>,
     is_instance: bool,
+    /// An instance that is at another node too, or knows none.
+    has_moved: bool,
     /// It said that it sends no more calls.
     drained: bool,
 }
@@ -50,6 +55,7 @@ impl Sessions {
             next: AtomicU64::new(0),
             live: Mutex::default(),
             changed: Notify::new(),
+            move_instances: CancellationToken::new(),
             drain_callers: CancellationToken::new(),
             drain_instances: CancellationToken::new(),
         })
@@ -66,6 +72,7 @@ impl Sessions {
         let entry = Entry {
             link,
             is_instance: false,
+            has_moved: false,
             drained: false,
         };
         self.live.lock().insert(number, entry);
@@ -73,6 +80,12 @@ impl Sessions {
             sessions: Arc::clone(self),
             number,
         }
+    }
+
+    /// Waits until every instance is at another node too, or knows none.
+    pub async fn instances_moved(&self) {
+        self.all(|entry| !entry.is_instance || entry.has_moved || entry.drained)
+            .await;
     }
 
     /// Waits until every caller has said that it sends no more calls, which it says once
@@ -109,6 +122,11 @@ impl Place {
     /// The session registered a pattern.
     pub fn is_instance(&self) {
         self.change(|entry| entry.is_instance = true);
+    }
+
+    /// The instance is at another node too, or knows none.
+    pub fn has_moved(&self) {
+        self.change(|entry| entry.has_moved = true);
     }
 
     /// The peer said that it sends no more calls.

@@ -66,7 +66,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=10)? {
+    match source.int_in_range(0..=11)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -75,11 +75,12 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
         5 => control(id, &Control::Refused(Box::new(failure(source)?))),
         6 => control(id, &Control::Drain),
         7 => control(id, &Control::Drained),
-        8 => {
+        8 => control(id, &Control::Leaving),
+        9 => {
             let call = call(source)?;
             header(&call, &encoded(&call));
         }
-        9 => {
+        10 => {
             let reply = reply(source)?;
             header(&reply, &encoded(&reply));
         }

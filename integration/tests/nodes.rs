@@ -79,6 +79,38 @@ async fn nodes_that_are_upgraded_one_at_a_time_cost_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn services_that_know_both_nodes_move_before_their_callers_do() {
+    let authority = Authority::new();
+    let mut a = Node::builder().authority(&authority).start().await;
+    let mut b = Node::builder().authority(&authority).start().await;
+    // All begin at the same node, as they do after the first upgrade.
+    b.process.kill().await;
+    let _asked = a
+        .service("asked")
+        .or_at(&[&b])
+        .pattern("asked")
+        .start()
+        .await;
+    let _service = a.service("one").or_at(&[&b]).pattern("a:1").start().await;
+    let client = Client::connect(either(&a, &b)).await.unwrap();
+    b = b.start_again().await;
+    let inner = json!({"Do": "sleep", "Ms": 5});
+    let task = json!({"Do": "ask", "Subject": "asked", "Message": inner});
+    let load = Load::start(&client, 16, &task);
+    for _ in 0..3 {
+        load.runs(200).await;
+        assert!(a.process.terminate().await.success());
+        load.runs(200).await;
+        a = a.start_again().await;
+        load.runs(200).await;
+        assert!(b.process.terminate().await.success());
+        load.runs(200).await;
+        b = b.start_again().await;
+    }
+    assert_eq!(load.end().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_in_flight_end_where_they_are_while_new_ones_go_elsewhere() {
     let authority = Authority::new();
     let (mut a, at_a) = place("a", &authority).await;

@@ -47,6 +47,9 @@ pub enum Kind {
     Drain = 0x07,
     /// Control: the sender will send no more calls.
     Drained = 0x08,
+    /// Control: the node will be leaving. An instance registers at another one, if it
+    /// knows one, while it goes on here, and then answers with a done of that id.
+    Leaving = 0x09,
     /// First frame of a lane; the id is the lane's number.
     Lane = 0x10,
     /// Lane: a call.
@@ -63,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -73,6 +76,7 @@ impl Kind {
         Self::Refused,
         Self::Drain,
         Self::Drained,
+        Self::Leaving,
         Self::Lane,
         Self::Call,
         Self::Cancel,

@@ -242,6 +242,8 @@ pub enum Control {
     Drain,
     /// See [`Kind::Drained`].
     Drained,
+    /// See [`Kind::Leaving`].
+    Leaving,
 }
 
 /// A payload that is not what its frame's kind says.
@@ -283,6 +285,7 @@ impl Control {
             }
             Self::Drain => frame::append(out, Kind::Drain, id, |_| {}),
             Self::Drained => frame::append(out, Kind::Drained, id, |_| {}),
+            Self::Leaving => frame::append(out, Kind::Leaving, id, |_| {}),
         }
     }
 
@@ -306,6 +309,7 @@ impl Control {
             Kind::Refused => Self::Refused(Box::new(whole(kind, payload)?)),
             Kind::Drain => Self::Drain,
             Kind::Drained => Self::Drained,
+            Kind::Leaving => Self::Leaving,
             _ => return Ok(None),
         }))
     }

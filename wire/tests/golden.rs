@@ -19,7 +19,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 20] = [
+const ALL: [Golden; 21] = [
     VOID,
     HELLO,
     WELCOME,
@@ -30,6 +30,7 @@ const ALL: [Golden; 20] = [
     REFUSED,
     DRAIN,
     DRAINED,
+    LEAVING,
     LANE,
     CALL,
     CALL_FULL,
@@ -149,6 +150,12 @@ const DRAINED: Golden = &[
     ("09000000", "length: 9"),
     ("08", "kind: Drained"),
     ("0000000000000000", "id: 0"),
+];
+
+const LEAVING: Golden = &[
+    ("09000000", "length: 9"),
+    ("09", "kind: Leaving"),
+    ("0500000000000000", "id: 5"),
 ];
 
 const LANE: Golden = &[
@@ -392,6 +399,7 @@ fn control_messages() {
         (REFUSED, 8, Control::Refused(Box::new(full_failure()))),
         (DRAIN, 0, Control::Drain),
         (DRAINED, 0, Control::Drained),
+        (LEAVING, 5, Control::Leaving),
     ];
     for (golden, id, message) in cases {
         let mut written = BytesMut::new();

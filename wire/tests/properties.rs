@@ -380,6 +380,7 @@ fn control() -> impl Strategy<Value = Control> {
         failure().prop_map(|failure| Control::Refused(Box::new(failure))),
         Just(Control::Drain),
         Just(Control::Drained),
+        Just(Control::Leaving),
     ]
 }
 

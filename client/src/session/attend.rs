@@ -4,11 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use nano_wire::{
+    InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
     message::Control,
     transport::Close,
 };
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{Session, candidates::Candidate, connect::Established};
 use crate::peer::PeerLink;
@@ -19,10 +21,16 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// A connection that is used, or was and is left to end.
 pub(super) struct Attended {
     pub(super) candidate: Candidate,
+    pub(super) node: InstanceId,
     pub(super) link: Arc<PeerLink>,
+    /// The session has gone on with another node, or found none.
+    pub(super) moved: CancellationToken,
     sender: ControlSender,
     receiver: ControlReceiver,
     node_leaves: NodeLeaves,
+    /// The node waits for the session to go on with another one, by the number of its
+    /// request.
+    asked: Option<u64>,
     /// This side is leaving.
     leave_by: Option<Instant>,
 }
@@ -31,7 +39,9 @@ pub(super) struct Attended {
 #[derive(PartialEq, Eq)]
 enum NodeLeaves {
     No,
-    /// It said so; the handlers that run for it go on.
+    /// It will, but goes on as before until then.
+    Soon,
+    /// It does; the handlers that run for it go on.
     Told,
     /// Those have ended; what they and their like have asked goes on.
     OwnCallsEnd,
@@ -45,7 +55,7 @@ pub(super) enum End {
     Lost,
     /// The session was to end.
     Stopped,
-    /// The node is about to leave; told once. The connection is there until it has.
+    /// The node leaves, now or soon; told once. The connection is there until it has.
     NodeLeaves,
 }
 
@@ -53,12 +63,20 @@ impl Attended {
     pub(super) fn new(established: Established) -> Self {
         Self {
             candidate: established.candidate,
+            node: established.node,
+            moved: CancellationToken::new(),
+            asked: None,
             link: established.link,
             sender: established.sender,
             receiver: established.receiver,
             node_leaves: NodeLeaves::No,
             leave_by: None,
         }
+    }
+
+    /// Whether the node goes on as before until other instances have moved too.
+    pub(super) fn leaves_soon(&self) -> bool {
+        self.node_leaves == NodeLeaves::Soon
     }
 
     /// Runs until something has become of the connection.
@@ -87,10 +105,25 @@ impl Attended {
                         return self.ended();
                     }
                 }
+                () = self.moved.cancelled(), if self.asked.is_some() => {
+                    let id = self.asked.take().unwrap_or_default();
+                    if self.sender.send(id, &Control::Done).await.is_err() {
+                        return self.ended();
+                    }
+                }
                 message = self.receiver.recv() => match message {
+                    Ok((id, Control::Leaving)) if self.node_leaves == NodeLeaves::No => {
+                        self.node_leaves = NodeLeaves::Soon;
+                        self.asked = Some(id);
+                        return End::NodeLeaves;
+                    }
                     Ok((_, Control::Drain)) if self.node_leaves == NodeLeaves::No => {
                         self.node_leaves = NodeLeaves::Told;
                         return End::NodeLeaves;
+                    }
+                    Ok((_, Control::Drain)) if self.leaves_soon() => {
+                        self.node_leaves = NodeLeaves::Told;
+                        session.release(&self.link);
                     }
                     Ok((_, Control::Drained)) if self.leave_by.is_some() => {
                         return self.close().await;

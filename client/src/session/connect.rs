@@ -8,7 +8,7 @@ use std::{
 
 use nano_tls::{Bundle, Expect, Kind, SecretSource};
 use nano_wire::{
-    Hop,
+    Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
@@ -28,6 +28,7 @@ use crate::{
 /// A connection that can be used.
 pub(super) struct Established {
     pub(super) candidate: Candidate,
+    pub(super) node: InstanceId,
     pub(super) link: Arc<PeerLink>,
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
@@ -41,6 +42,9 @@ pub(super) struct Greeted {
     receiver: ControlReceiver,
     welcome: Welcome,
 }
+
+/// Why a node that answers will not do.
+pub(super) const STOPPING: &str = "it is stopping";
 
 /// Registrations that are under way at a time.
 const WINDOW: usize = 128;
@@ -92,6 +96,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
     }
     Ok(Established {
         candidate,
+        node: welcome.instance,
         link,
         sender,
         receiver,
@@ -125,6 +130,10 @@ pub(super) async fn greet(
         .map_err(|error| not_connected(candidate, &error))?;
     let greetings = timeout(limit, exchange(session, &connection)).await;
     match greetings.map_err(|_| unreachable(candidate, format!("no greeting for {limit:?}")))? {
+        // By another of its addresses.
+        Ok((_, _, welcome)) if session.is_leaving(welcome.instance) => {
+            Err(unreachable(candidate, STOPPING))
+        }
         Ok((sender, receiver, welcome)) => Ok(Greeted {
             candidate: candidate.clone(),
             connection,
@@ -240,7 +249,7 @@ async fn acknowledged(
                     failure,
                 });
             }
-            (_, Control::Drain) => return Err(unreachable(candidate, "it is stopping")),
+            (_, Control::Drain) => return Err(unreachable(candidate, STOPPING)),
             _ => {}
         }
     }

@@ -3,8 +3,9 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use nano_wire::{message::LONGEST_DEADLINE, transport::Close};
+use nano_wire::{InstanceId, message::LONGEST_DEADLINE, transport::Close};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::DropGuard;
 
 use super::{
     Session, State,
@@ -27,6 +28,8 @@ pub(super) struct Keeper {
     was_connected: bool,
     /// Rounds that have failed since.
     failures: u32,
+    /// Told once the session has gone on with another node, or found none.
+    moving: Option<DropGuard>,
     /// Why there can be no session.
     reason: Option<ConnectError>,
 }
@@ -45,6 +48,7 @@ impl Keeper {
             home: None,
             was_connected: false,
             failures: 0,
+            moving: None,
             reason: None,
         }
     }
@@ -79,6 +83,7 @@ impl Keeper {
             Err(error) if self.was_connected || error.is_passing() => {
                 tracing::warn!(%error, failures = self.failures, "not connected");
                 session.note(error);
+                self.moving = None;
                 self.failures += 1;
                 Next::AfterPause
             }
@@ -96,6 +101,7 @@ impl Keeper {
         self.failures = 0;
         tracing::debug!(node = %attended.candidate, "connected");
         session.publish(&attended.link);
+        self.moving = None;
         match attended.attend(session).await {
             End::Stopped => {
                 session.withdraw(&attended.link);
@@ -109,10 +115,14 @@ impl Keeper {
             }
             End::NodeLeaves => {
                 tracing::info!(node = %attended.candidate, "the node is leaving");
-                // Handlers may call by it until there is another one.
+                // Handlers may call by it until there is another one, and as long as the
+                // instances that they ask may be on their way to another node too.
                 if session.handlers.is_none() {
                     session.withdraw(&attended.link);
+                } else if attended.leaves_soon() {
+                    session.hold(&attended.link);
                 }
+                self.moving = Some(attended.moved.clone().drop_guard());
                 let is_over = session.drain.is_cancelled();
                 session
                     .io
@@ -147,7 +157,8 @@ impl Drop for Keeper {
 
 /// Lets a connection end whose node is leaving, with the calls that it still carries.
 fn leave_behind(session: Arc<Session>, mut attended: Attended) -> impl Future<Output = ()> {
-    let left = Left::new(Arc::clone(&session), attended.candidate.address);
+    let node = (attended.candidate.address, attended.node);
+    let left = Left::new(Arc::clone(&session), node);
     async move {
         let ended = timeout(LONGEST_DEADLINE, attended.attend(&session)).await;
         if ended.is_err() {
@@ -158,23 +169,23 @@ fn leave_behind(session: Arc<Session>, mut attended: Attended) -> impl Future<Ou
     }
 }
 
-/// An address that is not to be tried as long as this lives.
+/// A node that is not to be tried as long as this lives.
 struct Left {
     session: Arc<Session>,
-    address: SocketAddr,
+    node: (SocketAddr, InstanceId),
 }
 
 impl Left {
-    fn new(session: Arc<Session>, address: SocketAddr) -> Self {
-        session.leaving.send_modify(|leaving| leaving.push(address));
-        Self { session, address }
+    fn new(session: Arc<Session>, node: (SocketAddr, InstanceId)) -> Self {
+        session.leaving.send_modify(|leaving| leaving.push(node));
+        Self { session, node }
     }
 }
 
 impl Drop for Left {
     fn drop(&mut self) {
         self.session.leaving.send_modify(|leaving| {
-            let known = leaving.iter().position(|address| *address == self.address);
+            let known = leaving.iter().position(|node| *node == self.node);
             known.map(|index| leaving.swap_remove(index));
         });
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Session,
     candidates::{Candidate, Candidates, Lookup},
-    connect::{Greeted, greet, unreachable},
+    connect::{Greeted, STOPPING, greet, unreachable},
 };
 use crate::ConnectError;
 
@@ -53,6 +53,7 @@ impl<'a> Round<'a> {
             HEAD_START
         };
         let leaving = session.leaving.borrow();
+        let leaving: Vec<_> = leaving.iter().map(|(address, _)| *address).collect();
         Self {
             session,
             config,
@@ -104,7 +105,7 @@ impl<'a> Round<'a> {
             let reason = if self.session.leaving.borrow().is_empty() {
                 "no node is named"
             } else {
-                "it is stopping"
+                STOPPING
             };
             unreachable(&self.session.nodes(), reason)
         })
