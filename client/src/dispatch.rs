@@ -24,7 +24,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     runtime,
     sync::{Notify, oneshot},
-    task::yield_now,
+    task::{coop, yield_now},
     time::sleep,
 };
 
@@ -109,18 +109,21 @@ impl Dispatcher {
 
     /// That of a runtime.
     pub(crate) fn of(runtime: &runtime::Handle) -> Arc<Self> {
-        let mut dispatchers = dispatchers().lock();
-        let dispatcher = dispatchers.entry(runtime.id()).or_insert_with(|| {
-            let dispatcher = Arc::new(Self {
-                runtime: runtime.clone(),
-                inbox: Mutex::default(),
-                filled: Notify::new(),
-            });
-            runtime.spawn(Open(Arc::clone(&dispatcher)).run());
-            Io::thread().spawn(Arc::clone(&dispatcher).stand_in());
-            dispatcher
+        let mut known = dispatchers().lock();
+        if let Some(dispatcher) = known.get(&runtime.id()) {
+            return Arc::clone(dispatcher);
+        }
+        let dispatcher = Arc::new(Self {
+            runtime: runtime.clone(),
+            inbox: Mutex::default(),
+            filled: Notify::new(),
         });
-        Arc::clone(dispatcher)
+        known.insert(runtime.id(), Arc::clone(&dispatcher));
+        // A runtime that is ending drops the task at once, which takes the lock again.
+        drop(known);
+        runtime.spawn(Open(Arc::clone(&dispatcher)).run());
+        Io::thread().spawn(Arc::clone(&dispatcher).stand_in());
+        dispatcher
     }
 
     /// Puts things into the inbox; at its end they are done on the spot, as far as that
@@ -260,6 +263,8 @@ impl Open {
         let dispatcher = &self.0;
         loop {
             let batch = dispatcher.next().await;
+            // However small the batches are, other tasks have their turn.
+            coop::consume_budget().await;
             batch.unflushed.iter().for_each(|link| link.flush());
             let mut now = Instant::now();
             for (number, delivery) in batch.deliveries.into_iter().enumerate() {

@@ -47,6 +47,9 @@ use crate::{
 /// Longest wait for another node to answer, and to greet.
 const DIAL: Duration = Duration::from_secs(2);
 
+/// Longest wait for what is on its way over a link that nobody needs any more.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// Pause between two attempts to reach a neighbour.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -176,14 +179,17 @@ impl Neighbours {
     }
 
     /// Asks whether a boot still answers; `done` is told on the cluster's runtime.
-    pub fn ask(&self, boot: Boot, address: String, done: impl FnOnce(bool) + Send + 'static) {
+    pub fn ask<F>(&self, boot: Boot, address: String, done: impl FnOnce(bool) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
         let context = Arc::clone(&self.context);
         let task = async move {
             let greeted = greet(&context, boot, &address).await;
             if let Ok(greeted) = &greeted {
                 Close::Done.close(&greeted.connection, "it was only asked whether it lives");
             }
-            done(greeted.is_ok());
+            done(greeted.is_ok()).await;
         };
         self.context.tasks.spawn_on(task, &self.context.runtime);
     }
@@ -246,7 +252,12 @@ async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greet
     loop {
         let message = tokio::select! {
             message = receiver.recv() => message,
-            () = unneeded(neighbour) => break,
+            () = unneeded(neighbour) => {
+                // The last answers may have bodies that are still on their way.
+                link.drain();
+                let _ = timeout(FAREWELL, link.own_calls_ended()).await;
+                break;
+            }
         };
         match message {
             Ok((_, Control::Drain)) => {

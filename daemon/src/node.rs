@@ -108,7 +108,7 @@ impl Node {
             max_body: config.max_body as u64,
         };
         let joined = place(&config, &trust, boot, listeners.quic)?.map(|(identity, redis)| {
-            replication::join(Place {
+            let place = Place {
                 identity,
                 bundle: &trust.bundle,
                 redis,
@@ -119,7 +119,8 @@ impl Node {
                 limits,
                 quotas: Arc::clone(&quotas),
                 table: Arc::clone(&table),
-            })
+            };
+            replication::join(place, failed.clone())
         });
         let (joined, replication) = joined.transpose()?.unzip();
         let (registry, registry_thread) = Registry::start(

@@ -305,7 +305,9 @@ impl Actor {
         self.local.clear();
     }
 
-    /// The instance of an own route has gone to another node: its session here is over.
+    /// The instance of an own route has gone to another node. What it was called for here is
+    /// answered here: an instance that moves leaves by itself when that is done, and one
+    /// that is lost without a word is noticed as any other.
     fn supersede(&mut self, key: &Key, changes: &mut Vec<Change>) {
         let Some(known) = self.member(&key.pattern, key.instance) else {
             return;
@@ -313,9 +315,6 @@ impl Actor {
         let instance = Arc::clone(&known.instance);
         if instance.is_elsewhere() {
             return;
-        }
-        if let Some(link) = instance.link() {
-            link.close(Close::Replaced, "the instance is connected to another node");
         }
         self.remove(instance.session, &key.pattern, changes);
     }

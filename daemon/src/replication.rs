@@ -6,6 +6,7 @@ use std::{io, sync::Arc, thread};
 use nano_tls::Bundle;
 use nano_wire::message::Limits;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{Identity, Redis, RedisOptions, Settings},
@@ -50,12 +51,15 @@ pub enum ReplicationError {
 /// The thread; it ends with the registry.
 pub struct ReplicationThread(thread::JoinHandle<()>);
 
-/// Joins a cluster.
+/// Joins a cluster; `failed` is cancelled when the thread ends, however it does.
 ///
 /// # Errors
 ///
 /// If there is no thread, or the certificates cannot be used. Redis may come later.
-pub fn join(place: Place<'_>) -> Result<(Joined, ReplicationThread), ReplicationError> {
+pub fn join(
+    place: Place<'_>,
+    failed: CancellationToken,
+) -> Result<(Joined, ReplicationThread), ReplicationError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -72,7 +76,10 @@ pub fn join(place: Place<'_>) -> Result<(Joined, ReplicationThread), Replication
     let redis = Arc::new(Redis::new(place.redis)).run(queue, inputs.clone());
     let thread = thread::Builder::new()
         .name("nano-cluster".to_owned())
-        .spawn(move || runtime.block_on(redis))?;
+        .spawn(move || {
+            let _tell_if_it_ends = failed.drop_guard();
+            runtime.block_on(redis);
+        })?;
     let joined = Joined {
         identity: place.identity,
         settings: place.settings,

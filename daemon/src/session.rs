@@ -96,6 +96,8 @@ struct Session {
     usage: Arc<Usage>,
     _permit: Permit,
     agent: String,
+    /// Another node, which calls instances here: it is to leave as late as they.
+    is_node: bool,
     /// As it stands in the table, once it has registered something.
     instance: Option<Arc<Instance>>,
     requests: FuturesUnordered<Request>,
@@ -142,8 +144,15 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         _ => Switch::new(table, Arc::clone(&usage)),
     };
     let link = Link::start(connection.clone(), config, switch);
+    let place = context.sessions.enter(Arc::clone(&link));
+    let is_node = identity.kind() == Kind::Node;
+    if is_node {
+        place.is_instance();
+        place.has_moved();
+    }
     Ok(Session {
-        place: context.sessions.enter(Arc::clone(&link)),
+        place,
+        is_node,
         link,
         sender,
         receiver,
@@ -175,7 +184,7 @@ impl Session {
 
     async fn attend(&mut self, context: &SessionContext) -> Result<(), ControlError> {
         loop {
-            let drain = if self.instance.is_some() {
+            let drain = if self.instance.is_some() || self.is_node {
                 &context.sessions.drain_instances
             } else {
                 &context.sessions.drain_callers

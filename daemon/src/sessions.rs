@@ -119,7 +119,7 @@ impl Sessions {
 }
 
 impl Place {
-    /// The session registered a pattern.
+    /// The session registered a pattern, or is a node's: it leaves after the callers.
     pub fn is_instance(&self) {
         self.change(|entry| entry.is_instance = true);
     }

@@ -11,7 +11,7 @@ use nano_routing::{Candidate, Pattern, PatternError, Standing, canonical, pick};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Failure, Hop,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
-    message::Extensions,
+    message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -27,6 +27,9 @@ pub type NodeLink = Link<Switch>;
 
 /// Instances that are asked after the one picked did not take a call.
 const OTHERS: usize = 4;
+
+/// Bytes of a call's extensions that naming the instance takes.
+const ROOM_FOR_INSTANCE: usize = 32;
 
 /// When to come back to an instance that is full.
 const FULL_RETRY: Duration = Duration::from_millis(50);
@@ -108,7 +111,10 @@ impl Switch {
         // 3. The longest pattern that matches, in the snapshot of this moment.
         let table = self.table.load();
         let Some((pattern, members)) = table.longest_match(&subject) else {
-            return reply_to.fail(&no_route(&subject));
+            return reply_to.fail(&match self.is_for_node {
+                true => not_here(),
+                false => no_route(&subject),
+            });
         };
         let members = match self.eligible(&header, members.as_slice()) {
             Ok(members) => members,
@@ -204,6 +210,9 @@ impl Attempt<'_, '_> {
         let mut header = self.header.clone();
         header.extensions.remove(Extensions::INSTANCE);
         if member.instance.is_elsewhere() {
+            if header.extensions.size() > EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE {
+                return Err((Box::new(self), Some(too_much(member))));
+            }
             let instance = &member.instance.id.0;
             header.extensions.0.push((Extensions::INSTANCE, instance));
         }
@@ -370,6 +379,12 @@ fn bad_subject(error: &PatternError) -> Failure {
 fn no_route(subject: &str) -> Failure {
     let message = format!("no registered pattern matches {subject:?}");
     not_sent(Code::NoRoute, message)
+}
+
+fn too_much(member: &Member) -> Failure {
+    let limit = EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE;
+    let message = format!("the call's extensions are over the {limit} bytes that nodes pass on");
+    not_sent(Code::BadRequest, message).of_pattern(member.pattern.as_str())
 }
 
 fn not_here() -> Failure {

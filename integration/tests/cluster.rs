@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
+use std::time::Duration;
+
 use nano_client::{CallError, Certainty, Client, Code, Options, Secret, Service, ServiceBuilder};
 use nano_integration::{Load, Node, Redis, until};
 use rustix::process::Signal;
@@ -79,7 +81,7 @@ async fn all_hear(clients: &[Client], subject: &str, name: Option<&str>) {
             let heard = ask(client, subject).await;
             match name {
                 Some(name) => (heard.ok()? == name).then_some(()),
-                None => heard.is_err().then_some(()),
+                None => (heard.err()?.code == Code::NoRoute).then_some(()),
             }
         })
         .await;
@@ -184,18 +186,41 @@ async fn a_killed_node_costs_the_calls_on_it_and_no_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_moves_is_found_where_it_is() {
+async fn a_node_that_stops_ends_the_calls_of_an_instance_that_moves() {
     let mut cluster = Cluster::start(2).await;
-    let service = named("a:1", "one").start(cluster.any_of(&[0, 1])).await;
-    let service = service.unwrap();
+    let slow = |_, _: Value| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(json!({ "Name": "slow" }))
+    };
+    let service = named("a:1", "one").on("a:2", slow);
+    // It can only have chosen the first one.
+    let mut second = cluster.nodes.pop().unwrap();
+    let both = [cluster.nodes[0].quic, second.quic];
+    second.process.signal(Signal::TERM);
+    second.process.ended().await;
+    let service = service.start(cluster.at(0).nodes(both)).await.unwrap();
+    cluster.nodes.push(second.start_again().await);
+    assert_eq!(cluster.nodes[1].quic, both[1]);
     let clients = cluster.clients().await;
     all_hear(&clients, "a:1", Some("one")).await;
-    // Whichever it has chosen is stopped; it goes to the other.
+    let held: Vec<_> = clients
+        .iter()
+        .cloned()
+        .map(|client| tokio::spawn(async move { ask(&client, "a:2").await }))
+        .collect();
+    let load = Load::start(&clients[1], 4, &json!({}));
+    load.runs(100).await;
     let mut first = cluster.nodes.remove(0);
-    let other = cluster.client(0).await;
     first.process.signal(Signal::TERM);
+    for call in held {
+        assert_eq!(call.await.unwrap().unwrap(), "slow");
+    }
     first.process.ended().await;
-    all_hear(&[other], "a:1", Some("one")).await;
+    all_hear(&clients[1..], "a:1", Some("one")).await;
+    load.runs(100).await;
+    for failure in load.end().await {
+        assert_ne!(failure.certainty, Certainty::MaybeExecuted, "{failure}");
+    }
     service.drain().await;
 }
 

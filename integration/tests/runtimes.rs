@@ -129,6 +129,25 @@ fn the_end_of_a_runtime_ends_the_calls_of_its_connections() {
     own.block_on(orphan.close());
 }
 
+#[test]
+fn a_runtime_that_ends_amid_its_calls_holds_nobody_up() {
+    let own = Runtime::new().unwrap();
+    let (_served, client) = own.block_on(served());
+    for _ in 0..20 {
+        let ends = Runtime::new().unwrap();
+        for _ in 0..64 {
+            let client = client.clone();
+            ends.spawn(async move {
+                let hold = json!({"Do": "hold"});
+                client.act::<_, Value>("a:1", &hold).await
+            });
+        }
+        ends.block_on(name(&client)).unwrap();
+        drop(ends);
+        own.block_on(name(&client)).unwrap();
+    }
+}
+
 struct Served {
     node: Node,
     _service: ServiceProcess,

@@ -48,7 +48,12 @@ pub(super) struct Membership {
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
     elsewhere: HashMap<(Boot, InstanceId), Weak<Instance>>,
+    /// How many of those there may be before those that are gone are looked for.
+    clean_at: usize,
 }
+
+/// Fewest instances of other nodes among which those that are gone are looked for.
+const CLEANING: usize = 1024;
 
 /// What an input has changed in the table.
 #[derive(Default)]
@@ -100,6 +105,7 @@ impl Membership {
             answers,
             neighbours: joined.neighbours,
             elsewhere: HashMap::new(),
+            clean_at: CLEANING,
         }
     }
 
@@ -155,14 +161,15 @@ impl Membership {
 
     fn dial(&self, ticket: Ticket, boot: Boot, address: String) {
         let answers = self.answers.clone();
-        self.neighbours.ask(boot, address, move |is_alive| {
-            let result = match is_alive {
-                true => DialResult::Alive(Answer { newer: None }),
-                false => DialResult::Gone,
-            };
-            // A full queue costs a dial, which is made again.
-            let _ = answers.try_send(Input::Dialled(ticket, result));
-        });
+        self.neighbours
+            .ask(boot, address, move |is_alive| async move {
+                let result = match is_alive {
+                    true => DialResult::Alive(Answer { newer: None }),
+                    false => DialResult::Gone,
+                };
+                // Without a registry nobody waits for it.
+                let _ = answers.send(Input::Dialled(ticket, result)).await;
+            });
     }
 
     fn note(&mut self, effects: Effects, seen: &mut Seen) {
@@ -221,7 +228,10 @@ impl Membership {
             let neighbour = self.neighbours.of(holder, address);
             neighbour.note_suspect(self.replica.view().is_suspect(holder));
             let instance = Arc::new(Instance::elsewhere(key.instance, identity, neighbour));
-            self.elsewhere.retain(|_, known| known.strong_count() > 0);
+            if self.elsewhere.len() >= self.clean_at {
+                self.elsewhere.retain(|_, known| known.strong_count() > 0);
+                self.clean_at = CLEANING.max(2 * self.elsewhere.len());
+            }
             let known = Arc::downgrade(&instance);
             self.elsewhere.insert((holder, key.instance), known);
             instance
