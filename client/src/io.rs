@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     thread,
 };
@@ -95,7 +95,7 @@ impl Io {
         config: quinn::ClientConfig,
         target: SocketAddr,
     ) -> io::Result<Connecting> {
-        let local = local_address(target.ip());
+        let local = socket::local_address(target.ip());
         let endpoint = self.endpoint(local)?;
         let connecting = endpoint.connect_with(config, target, SERVER_NAME);
         connecting.map_err(|error| {
@@ -139,16 +139,6 @@ pub(crate) fn client_config(
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(transport::config());
     Ok(config)
-}
-
-/// Loopback is reached from loopback, all else from wherever the system chooses.
-fn local_address(target: IpAddr) -> IpAddr {
-    match target {
-        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
 }
 
 struct AbortOnDrop<T>(JoinHandle<T>);

@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -364,14 +364,9 @@ async fn connect(context: &Context, address: &str) -> Result<Connection, DialErr
 /// checked instead.
 const SERVER_NAME: &str = "nanod";
 
-/// The socket by which an address is reached: loopback from loopback.
+/// The socket by which an address is reached.
 fn endpoint(context: &Context, target: IpAddr) -> std::io::Result<Endpoint> {
-    let local: IpAddr = match target {
-        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
+    let local = socket::local_address(target);
     let mut endpoints = context.endpoints.lock();
     if let Some(endpoint) = endpoints.get(&local) {
         return Ok(endpoint.clone());

@@ -112,10 +112,7 @@ impl Node {
                 identity,
                 bundle: &trust.bundle,
                 redis,
-                settings: Settings {
-                    grace: config.grace,
-                    ..Settings::default()
-                },
+                settings: settings(&config),
                 limits,
                 quotas: Arc::clone(&quotas),
                 table: Arc::clone(&table),
@@ -345,6 +342,13 @@ fn place(
         cluster_key: *key.as_bytes(),
     };
     Ok(Some((identity, redis)))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        grace: config.grace,
+        ..Settings::default()
+    }
 }
 
 fn quota_limits(config: &Config) -> quota::Limits {

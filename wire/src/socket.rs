@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -59,4 +59,16 @@ pub fn bind_udp(address: SocketAddr, shared: bool) -> io::Result<Bound> {
         socket: socket.into(),
         buffer: granted,
     })
+}
+
+/// The local address to reach `target` from: loopback from loopback, all else from wherever
+/// the system chooses.
+#[must_use]
+pub fn local_address(target: IpAddr) -> IpAddr {
+    match target {
+        IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }

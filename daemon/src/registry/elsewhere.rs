@@ -1,0 +1,82 @@
+//! What the registry makes of other nodes: own changes go out to them, theirs come in to the
+//! table and the store. The [`Actor`] owns all of it.
+
+use std::{mem, sync::Arc};
+
+use super::{Actor, store::Change};
+use crate::{
+    cluster::{Input, Key},
+    table::Member,
+};
+
+impl Actor {
+    /// Tells other nodes of own changes.
+    pub(super) fn replicate(&mut self) {
+        let local = mem::take(&mut self.local);
+        if !local.is_empty() {
+            self.on_cluster(Input::Local(local));
+        }
+    }
+
+    /// Shows what other nodes have.
+    pub(super) fn on_cluster(&mut self, input: Input) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let seen = membership.take(input);
+        if seen.is_empty() {
+            return;
+        }
+        let mut changes = seen.store;
+        for key in seen.superseded {
+            self.supersede(&key, &mut changes);
+        }
+        for (key, member) in seen.elsewhere {
+            self.show_elsewhere(&key, member, &mut changes);
+        }
+        // A loss is logged, and costs no more than a route that is suspect after a restart.
+        let _ = self.make_durable(&changes);
+        self.publish();
+        // It was other nodes that said so.
+        self.local.clear();
+    }
+
+    /// The instance of an own route has gone to another node. What it was called for here is
+    /// answered here: an instance that moves leaves by itself when that is done, and one
+    /// that is lost without a word is noticed as any other.
+    fn supersede(&mut self, key: &Key, changes: &mut Vec<Change>) {
+        let Some(known) = self.member(&key.pattern, key.instance) else {
+            return;
+        };
+        let instance = Arc::clone(&known.instance);
+        if instance.is_elsewhere() {
+            return;
+        }
+        self.remove(instance.session, &key.pattern, changes);
+    }
+
+    /// Shows a member of another node, or that there is none any more. A session with this
+    /// node goes before.
+    fn show_elsewhere(&mut self, key: &Key, member: Option<Member>, changes: &mut Vec<Change>) {
+        let known = self.member(&key.pattern, key.instance).cloned();
+        if let Some(known) = known {
+            let is_restored = !known.instance.is_elsewhere() && known.instance.is_lost();
+            if is_restored && member.is_some() {
+                self.remove(known.instance.session, &key.pattern, changes);
+            } else if !known.instance.is_elsewhere() {
+                return;
+            }
+        }
+        let members = self.table.get(key.pattern.as_str()).cloned();
+        let members = members.unwrap_or_default();
+        let members = match member {
+            Some(member) => members.with(Arc::new(member)),
+            None => members.without(&key.instance),
+        };
+        if members.is_empty() {
+            self.table.remove(key.pattern.as_str());
+        } else {
+            self.table.insert(key.pattern.clone(), members);
+        }
+    }
+}
