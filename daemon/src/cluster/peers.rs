@@ -42,11 +42,6 @@ impl Peers {
         self.live.iter_mut().map(|(boot, peer)| (*boot, peer))
     }
 
-    /// Whether a boot was dropped and is not known to be back.
-    pub(super) fn is_buried(&self, boot: Boot) -> bool {
-        self.graves.contains_key(&boot)
-    }
-
     /// Whether an entry is only what is left of a boot that was dropped.
     pub(super) fn is_remains(&self, boot: Boot, entry: &Entry) -> bool {
         let grave = self.graves.get(&boot);
@@ -78,5 +73,11 @@ impl Peers {
         {
             self.graves.remove(&oldest);
         }
+    }
+
+    /// Whether a boot was dropped and is not known to be back.
+    #[cfg(test)]
+    pub(super) fn is_buried(&self, boot: Boot) -> bool {
+        self.graves.contains_key(&boot)
     }
 }

@@ -152,8 +152,8 @@ impl Replica {
     fn apply(&mut self, delta: &Delta) -> Applied {
         let boot = delta.boot;
         let Some(peer) = self.peers.get_mut(boot) else {
-            let is_known = self.peers.is_buried(boot);
-            return if is_known { Applied::Yes } else { Applied::Gap };
+            // It is new, or back after it was dropped.
+            return Applied::Gap;
         };
         if peer.is_previous || delta.to <= peer.held {
             return Applied::Yes;

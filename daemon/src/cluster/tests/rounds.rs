@@ -86,10 +86,10 @@ needs! {
     absence_may_not_remove: replica.absence_keeps, from 1;
     one_pass_must_appear_in_one_snapshot: replica.one_snapshot, from 20;
     one_pass_must_be_stored_in_one_batch: one_batch, from 63;
-    a_set_that_is_put_back_must_be_told_of: scripts.install_tells, from 0;
-    what_was_read_must_be_confirmed: replica.confirms_reads, from 0;
-    an_outage_must_make_nobody_suspect: replica.begins_afresh, from 0;
-    a_silent_boot_must_be_dialled: replica.dials_first, from 2;
+    a_set_that_is_put_back_must_be_told_of: scripts.install_tells, from 55;
+    what_was_read_must_be_confirmed: replica.confirms_reads, from 133;
+    an_outage_must_make_nobody_suspect: replica.begins_afresh, from 2;
+    a_silent_boot_must_be_dialled: replica.dials_first, from 23;
     a_boot_may_be_dropped_only_in_step: replica.drops_in_step, from 87;
     an_http_route_must_be_written_by_each_that_takes_it: replica.http_always_written, from 33;
     http_routes_of_a_dropped_set_must_stay: replica.http_stays, from 2;
