@@ -20,6 +20,7 @@ pub mod registry;
 pub mod replication;
 pub mod session;
 pub mod sessions;
+pub mod set_copy;
 pub mod state;
 pub mod strangers;
 pub mod switch;

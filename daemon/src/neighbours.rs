@@ -38,14 +38,18 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cluster::Boot,
+    cluster::{Answer, Boot, Dial, DialResult},
     quota::Quotas,
+    set_copy,
     switch::{NodeLink, Switch},
     table::Published,
 };
 
 /// Longest wait for another node to answer, and to greet.
 const DIAL: Duration = Duration::from_secs(2);
+
+/// Longest wait for all routes of another node.
+const COPYING: Duration = Duration::from_secs(30);
 
 /// Longest wait for what is on its way over a link that nobody needs any more.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -178,19 +182,14 @@ impl Neighbours {
         }
     }
 
-    /// Asks whether a boot still answers; `done` is told on the cluster's runtime.
-    pub fn ask<F>(&self, boot: Boot, address: String, done: impl FnOnce(bool) -> F + Send + 'static)
+    /// Asks whether a boot still answers, and for its routes if they are newer than what is
+    /// held of them; `done` is told on the cluster's runtime.
+    pub fn ask<F>(&self, dial: Dial, done: impl FnOnce(DialResult) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send,
     {
         let context = Arc::clone(&self.context);
-        let task = async move {
-            let greeted = greet(&context, boot, &address).await;
-            if let Ok(greeted) = &greeted {
-                Close::Done.close(&greeted.connection, "it was only asked whether it lives");
-            }
-            done(greeted.is_ok()).await;
-        };
+        let task = async move { done(ask(&context, dial).await).await };
         self.context.tasks.spawn_on(task, &self.context.runtime);
     }
 }
@@ -210,6 +209,30 @@ impl Neighbour {
     pub fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Relaxed)
     }
+}
+
+async fn ask(context: &Context, dial: Dial) -> DialResult {
+    let mut greeted = match greet(context, dial.boot, &dial.address).await {
+        Ok(greeted) => greeted,
+        Err(error) => {
+            tracing::debug!(boot = %dial.boot, %error, "a node does not answer");
+            return DialResult::Gone;
+        }
+    };
+    let copying = set_copy::ask(&mut greeted.sender, &mut greeted.receiver, dial.held);
+    let newer = match timeout(COPYING, copying).await {
+        Ok(Ok(newer)) => newer,
+        Ok(Err(error)) => {
+            tracing::warn!(boot = %dial.boot, %error, "a node answers, but does not tell its routes");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(boot = %dial.boot, "a node answers, but takes over {COPYING:?} to tell its routes");
+            None
+        }
+    };
+    Close::Done.close(&greeted.connection, "it was only asked whether it lives");
+    DialResult::Alive(Answer { newer })
 }
 
 /// Keeps a link to a neighbour until nobody holds that any more.

@@ -8,6 +8,7 @@
 //! patterns behind, unreachable, for a grace; what has not come back on another session by
 //! then is removed.
 
+mod durability;
 mod elsewhere;
 mod folder;
 mod membership;
@@ -30,12 +31,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Input, Key, Record},
+    cluster::{Copy, Input, Key, Record},
     quota::{Quotas, Resource},
     table::{Instance, Member, Published, Table},
 };
 
-use folder::Before;
 pub use membership::Joined;
 use membership::Membership;
 pub use store::StoreError;
@@ -52,10 +52,6 @@ const LIMITS: Limits = Limits {
     small: 64 * 1024 * 1024,
     look_after: 4 * 1024 * 1024,
 };
-
-/// Pause between two attempts to make a store where none can be made, which may mean to
-/// write every route each time.
-const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Told once a command is durable and visible, or why it is not.
 pub type Done = oneshot::Sender<Result<(), Failure>>;
@@ -87,6 +83,13 @@ pub enum Command {
     },
     /// A session ended.
     Lost(Arc<Instance>),
+    /// A node asks for this node's routes.
+    Copy {
+        /// The version that it has of them.
+        held: Option<u64>,
+        /// Is told them, or nothing if there is none that is newer.
+        done: oneshot::Sender<Option<Copy>>,
+    },
 }
 
 /// The way to the actor. Cheap to clone; the actor ends with the last one.
@@ -114,13 +117,17 @@ impl Registry {
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (store, Contents { routes, sets }) = Store::open(folder, LIMITS)?;
+        let (mut store, contents) = Store::open(folder, LIMITS)?;
+        let Contents { routes, boot, sets } = contents;
+        if let Some(joined) = &joined {
+            store.commit(&[Change::boot(joined.identity.boot)])?;
+        }
         let (commands, queue) = mpsc::channel(QUEUE);
         let mut actor = Actor {
             store,
             table: Table::new(),
             published: table,
-            membership: joined.map(|joined| Membership::new(joined, sets)),
+            membership: joined.map(|joined| Membership::new(joined, boot, sets)),
             local: Vec::new(),
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
@@ -128,7 +135,7 @@ impl Registry {
             next_renewal: None,
         };
         actor.restore(routes, quotas);
-        actor.on_cluster(Input::Tick);
+        actor.on_cluster(Vec::new());
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
@@ -150,6 +157,13 @@ impl Registry {
     /// The published table.
     pub fn table(&self) -> &Published {
         &self.table
+    }
+
+    /// The node's own routes, if they are newer than what is held of them.
+    pub async fn copy(&self, held: Option<u64>) -> Option<Copy> {
+        let (done, copied) = oneshot::channel();
+        self.send(Command::Copy { held, done }).await;
+        copied.await.ok().flatten()
     }
 
     /// Gives the actor a command; waits while its queue is full.
@@ -187,6 +201,23 @@ struct Actor {
     next_renewal: Option<Instant>,
 }
 
+/// Commands that are committed together, as far as they have been taken.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    waiting: Vec<Waiting>,
+    /// What was not registered before, by session.
+    new: Vec<(u64, Pattern)>,
+    copies: Vec<(Option<u64>, oneshot::Sender<Option<Copy>>)>,
+}
+
+/// Who waits for a batch.
+struct Waiting {
+    done: Done,
+    /// What is known already; `None` for what hangs on the batch becoming durable.
+    result: Option<Result<(), Failure>>,
+}
+
 #[derive(Default)]
 struct Session {
     patterns: HashSet<Pattern>,
@@ -205,7 +236,7 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
-                input = next(&mut self.membership) => self.on_cluster(input),
+                inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
         }
         // The table holds connections, and they the switch with its view of the table.
@@ -241,36 +272,29 @@ impl Actor {
 
     /// Makes a batch durable, then visible, then known.
     fn commit(&mut self, commands: impl Iterator<Item = Command>) {
-        let mut changes = Vec::new();
-        let mut waiting = Vec::new();
-        let mut new = Vec::new();
+        let mut batch = Batch::default();
         for command in commands {
-            let mut is_on_disk = false;
-            if let Command::Register { member, .. } = &command {
-                is_on_disk = self.is_on_disk(member);
-                if !is_on_disk {
-                    new.push((member.instance.session, member.pattern.clone()));
-                }
-            }
-            let (result, done) = self.apply(command, &mut changes);
-            waiting.extend(done.map(|done| (done, result, is_on_disk)));
+            self.apply(command, &mut batch);
         }
-        let durable = self.make_durable(&changes);
+        let durable = self.make_durable(&batch.changes);
         if durable.is_err() {
             // What is refused is not served.
-            for (session, pattern) in new {
+            for (session, pattern) in batch.new {
                 self.remove(session, &pattern, &mut Vec::new());
             }
         }
-        if !changes.is_empty() {
+        if !batch.changes.is_empty() {
             self.publish();
         }
-        for (done, result, is_on_disk) in waiting {
-            let durable = if is_on_disk { Ok(()) } else { durable.clone() };
+        for Waiting { done, result } in batch.waiting {
             // A session that ended meanwhile needs no answer.
-            let _ = done.send(result.and(durable));
+            let _ = done.send(result.unwrap_or_else(|| durable.clone()));
         }
         self.replicate();
+        for (held, done) in batch.copies {
+            let membership = self.membership.as_mut();
+            let _ = done.send(membership.and_then(|membership| membership.own_set(held)));
+        }
         self.compact();
     }
 
@@ -281,33 +305,40 @@ impl Actor {
             .is_some_and(|known| !known.instance.is_elsewhere() && known.policy == member.policy)
     }
 
-    fn apply(
-        &mut self,
-        command: Command,
-        changes: &mut Vec<Change>,
-    ) -> (Result<(), Failure>, Option<Done>) {
+    fn apply(&mut self, command: Command, batch: &mut Batch) {
         match command {
-            Command::Register { member, done } => (self.register(member, changes), Some(done)),
+            Command::Register { member, done } => {
+                let is_on_disk = self.is_on_disk(&member);
+                if !is_on_disk {
+                    let pattern = member.pattern.clone();
+                    batch.new.push((member.instance.session, pattern));
+                }
+                let result = match self.register(member, &mut batch.changes) {
+                    Ok(()) if !is_on_disk => None,
+                    known => Some(known),
+                };
+                batch.waiting.push(Waiting { done, result });
+            }
             Command::Deregister {
                 instance,
                 pattern,
                 done,
             } => {
-                self.remove(instance.session, &pattern, changes);
-                (Ok(()), Some(done))
+                self.remove(instance.session, &pattern, &mut batch.changes);
+                batch.waiting.push(Waiting { done, result: None });
             }
             Command::Leave { instance, done } => {
                 instance.leave();
-                self.remove_session(instance.session, changes);
-                (Ok(()), Some(done))
+                self.remove_session(instance.session, &mut batch.changes);
+                batch.waiting.push(Waiting { done, result: None });
             }
             Command::Lost(instance) => {
                 instance.lose();
                 if self.sessions.contains_key(&instance.session) {
                     self.begin_grace(instance.session);
                 }
-                (Ok(()), None)
             }
+            Command::Copy { held, done } => batch.copies.push((held, done)),
         }
     }
 
@@ -404,85 +435,9 @@ impl Actor {
         self.replicate();
     }
 
-    /// Commits changes; a store that fails is set aside once another one can be made.
-    fn make_durable(&mut self, changes: &[Change]) -> Result<(), Failure> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        match self.store.commit(changes) {
-            Ok(()) => Ok(()),
-            Err(error) => self.renew(&error),
-        }
-    }
-
-    /// Makes another store of what the table holds, unless that failed just now. Said is
-    /// once that the store failed, and once that there is one again.
-    fn renew(&mut self, failed: &StoreError) -> Result<(), Failure> {
-        let now = Instant::now();
-        if self.next_renewal.is_some_and(|next| now < next) {
-            return Err(not_durable(failed));
-        }
-        self.store.close();
-        let has_failed_before = self.next_renewal.take().is_some();
-        match self.store.renew(
-            everything(&self.table, self.membership.as_ref()),
-            Before::SetAside,
-        ) {
-            Ok(()) if has_failed_before => {
-                tracing::warn!("the registry has a store again, which holds every route known");
-                Ok(())
-            }
-            Ok(()) => {
-                tracing::error!(error = %failed, "the registry's store failed: it is set \
-                    aside, and a new one holds every route known");
-                Ok(())
-            }
-            Err(error) => {
-                if !has_failed_before {
-                    tracing::error!(%error, "the registry's store cannot be written: calls are \
-                        served, but registrations refused until it can");
-                }
-                self.next_renewal = Some(now + RENEWAL);
-                Err(not_durable(&error))
-            }
-        }
-    }
-
-    /// Makes the store anew if it has grown past its use.
-    fn compact(&mut self) {
-        let everything = || everything(&self.table, self.membership.as_ref());
-        let overgrown = self.store.is_overgrown(everything());
-        let compacted = overgrown.and_then(|overgrown| {
-            if overgrown {
-                tracing::info!("the registry's store has grown past its use: making it anew");
-                self.store.renew(everything(), Before::Removed)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = compacted {
-            tracing::warn!(%error, "the registry's store was not made anew");
-        }
-    }
-
     fn publish(&self) {
         self.published.store(Arc::new(self.table.clone()));
     }
-}
-
-/// What a store made anew is to hold.
-fn everything<'a>(
-    table: &'a Table,
-    membership: Option<&'a Membership>,
-) -> impl Iterator<Item = Change> + 'a {
-    let members = table.iter().flat_map(|(_, members)| members);
-    let own = members.filter(|member| !member.instance.is_elsewhere());
-    let sets = membership.into_iter().flat_map(Membership::sets);
-    own.map(|member| Change::put(member)).chain(sets)
-}
-
-fn not_durable(error: &StoreError) -> Failure {
-    let message = format!("the registration cannot be made durable: {error}");
-    refused(Code::Overloaded, message).retry_after(RENEWAL)
 }
 
 /// Whether a registration may take the place of an earlier one of the same instance. A
@@ -515,7 +470,7 @@ fn refused(code: Code, message: String) -> Failure {
     Failure::not_sent(code, Hop::Node, message)
 }
 
-async fn next(membership: &mut Option<Membership>) -> Input {
+async fn next(membership: &mut Option<Membership>) -> Vec<Input> {
     match membership {
         Some(membership) => membership.next().await,
         None => std::future::pending().await,

@@ -22,6 +22,7 @@ use crate::{
     quota::{Permit, Quotas, Resource, Usage},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
+    set_copy,
     strangers::Strangers,
     switch::{NodeLink, Switch},
     table::{Instance, Member},
@@ -253,12 +254,22 @@ impl Session {
                 None => self.end_calls(id),
             },
             Control::Drained => self.place.drained(),
+            Control::AskSet(ask) if self.is_node => {
+                let copy = context.registry.copy(ask.held).await;
+                set_copy::send(&mut self.sender, id, copy).await?;
+            }
+            Control::AskSet(_) => {
+                let message = "only nodes are told a node's whole set of routes";
+                let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
+                self.refuse(id, failure).await?;
+            }
             Control::Done if self.warned => self.place.has_moved(),
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
             | Control::Refused(_)
-            | Control::Leaving => {}
+            | Control::Leaving
+            | Control::SetPage(_) => {}
         }
         Ok(())
     }

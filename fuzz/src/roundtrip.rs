@@ -12,7 +12,10 @@ use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId, ReplyHeader,
     Trace, codec,
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
-    message::{Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, Welcome},
+    message::{
+        AskSet, Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, SetPage, SetRecord,
+        Welcome,
+    },
 };
 
 /// Makes a message, writes it, reads it and writes it again.
@@ -66,7 +69,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=11)? {
+    match source.int_in_range(0..=13)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -77,10 +80,15 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
         7 => control(id, &Control::Drained),
         8 => control(id, &Control::Leaving),
         9 => {
+            let held = source.arbitrary()?;
+            control(id, &Control::AskSet(AskSet { held }));
+        }
+        10 => control(id, &Control::SetPage(set_page(source)?)),
+        11 => {
             let call = call(source)?;
             header(&call, &encoded(&call));
         }
-        10 => {
+        12 => {
             let reply = reply(source)?;
             header(&reply, &encoded(&reply));
         }
@@ -90,6 +98,23 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn set_page(source: &mut Unstructured<'_>) -> Result<SetPage> {
+    let record = |source: &mut Unstructured<'_>| {
+        Ok(SetRecord {
+            pattern: source.arbitrary()?,
+            instance: InstanceId(source.arbitrary()?),
+            incarnation: source.arbitrary()?,
+            is_http: source.arbitrary()?,
+            payload: source.arbitrary()?,
+        })
+    };
+    Ok(SetPage {
+        version: source.arbitrary()?,
+        records: vec![record(source)?],
+        is_last: source.arbitrary()?,
+    })
 }
 
 fn hello(source: &mut Unstructured<'_>) -> Result<Hello> {

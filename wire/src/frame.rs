@@ -50,6 +50,10 @@ pub enum Kind {
     /// Control: the node will be leaving. An instance registers at another one, if it
     /// knows one, while it goes on here, and then answers with a done of that id.
     Leaving = 0x09,
+    /// Control, between nodes: send your own routes, if they are newer than what I have.
+    AskSet = 0x0E,
+    /// Control, between nodes: a part of them. A done instead says that nothing is newer.
+    SetPage = 0x0F,
     /// First frame of a lane; the id is the lane's number.
     Lane = 0x10,
     /// Lane: a call.
@@ -66,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -77,6 +81,8 @@ impl Kind {
         Self::Drain,
         Self::Drained,
         Self::Leaving,
+        Self::AskSet,
+        Self::SetPage,
         Self::Lane,
         Self::Call,
         Self::Cancel,

@@ -214,6 +214,39 @@ pub struct Register {
     pub policy: Policy,
 }
 
+/// Asks a node for its own routes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct AskSet {
+    /// The version that the asking node has of them, if any.
+    pub held: Option<u64>,
+}
+
+/// A part of a node's own routes, all of one version.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SetPage {
+    /// Of the whole set.
+    pub version: u64,
+    /// The part.
+    pub records: Vec<SetRecord>,
+    /// Whether nothing follows.
+    pub is_last: bool,
+}
+
+/// A route as nodes tell each other of it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SetRecord {
+    /// What is served.
+    pub pattern: String,
+    /// By which process.
+    pub instance: InstanceId,
+    /// As in [`Register::incarnation`].
+    pub incarnation: u64,
+    /// It was registered over HTTP, and has no session.
+    pub is_http: bool,
+    /// What the nodes' program makes of it.
+    pub payload: Vec<u8>,
+}
+
 /// Direction of a body's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Direction {
@@ -244,6 +277,10 @@ pub enum Control {
     Drained,
     /// See [`Kind::Leaving`].
     Leaving,
+    /// See [`Kind::AskSet`].
+    AskSet(AskSet),
+    /// See [`Kind::SetPage`].
+    SetPage(SetPage),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -286,6 +323,10 @@ impl Control {
             Self::Drain => frame::append(out, Kind::Drain, id, |_| {}),
             Self::Drained => frame::append(out, Kind::Drained, id, |_| {}),
             Self::Leaving => frame::append(out, Kind::Leaving, id, |_| {}),
+            Self::AskSet(ask) => frame::append(out, Kind::AskSet, id, |o| codec::encode(ask, o)),
+            Self::SetPage(page) => {
+                frame::append(out, Kind::SetPage, id, |o| codec::encode(page, o));
+            }
         }
     }
 
@@ -310,6 +351,8 @@ impl Control {
             Kind::Drain => Self::Drain,
             Kind::Drained => Self::Drained,
             Kind::Leaving => Self::Leaving,
+            Kind::AskSet => Self::AskSet(whole(kind, payload)?),
+            Kind::SetPage => Self::SetPage(whole(kind, payload)?),
             _ => return Ok(None),
         }))
     }

@@ -13,13 +13,13 @@ use nano_wire::{
     ReplyHeader, Trace, codec,
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
-    message::{Control, Hello, Limits, Policy, Register, Welcome},
+    message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
 };
 
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 21] = [
+const ALL: [Golden; 23] = [
     VOID,
     HELLO,
     WELCOME,
@@ -31,6 +31,8 @@ const ALL: [Golden; 21] = [
     DRAIN,
     DRAINED,
     LEAVING,
+    ASK_SET,
+    SET_PAGE,
     LANE,
     CALL,
     CALL_FULL,
@@ -156,6 +158,28 @@ const LEAVING: Golden = &[
     ("09000000", "length: 9"),
     ("09", "kind: Leaving"),
     ("0500000000000000", "id: 5"),
+];
+
+const ASK_SET: Golden = &[
+    ("0b000000", "length: 11"),
+    ("0e", "kind: AskSet"),
+    ("0600000000000000", "id: 6"),
+    ("01", "held: some"),
+    ("04", "version 4"),
+];
+
+const SET_PAGE: Golden = &[
+    ("25000000", "length: 37"),
+    ("0f", "kind: SetPage"),
+    ("0600000000000000", "id: 6"),
+    ("05", "version 5"),
+    ("01", "one record"),
+    ("03613a31", "pattern: a:1"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("02", "incarnation 2"),
+    ("00", "registered on a session"),
+    ("02beef", "payload"),
+    ("01", "the last page"),
 ];
 
 const LANE: Golden = &[
@@ -387,6 +411,20 @@ fn full_reply() -> ReplyHeader<'static> {
     }
 }
 
+fn set_page() -> SetPage {
+    SetPage {
+        version: 5,
+        records: vec![SetRecord {
+            pattern: "a:1".to_owned(),
+            instance: InstanceId(sixteen_from(0)),
+            incarnation: 2,
+            is_http: false,
+            payload: vec![0xbe, 0xef],
+        }],
+        is_last: true,
+    }
+}
+
 #[test]
 fn control_messages() {
     let cases = [
@@ -400,6 +438,8 @@ fn control_messages() {
         (DRAIN, 0, Control::Drain),
         (DRAINED, 0, Control::Drained),
         (LEAVING, 5, Control::Leaving),
+        (ASK_SET, 6, Control::AskSet(AskSet { held: Some(4) })),
+        (SET_PAGE, 6, Control::SetPage(set_page())),
     ];
     for (golden, id, message) in cases {
         let mut written = BytesMut::new();

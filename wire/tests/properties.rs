@@ -8,7 +8,7 @@ use nano_wire::{
     ReplyHeader, Trace, codec,
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
-    message::{Control, Hello, Limits, Policy, Register, Welcome},
+    message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
@@ -381,7 +381,31 @@ fn control() -> impl Strategy<Value = Control> {
         Just(Control::Drain),
         Just(Control::Drained),
         Just(Control::Leaving),
+        any::<Option<u64>>().prop_map(|held| Control::AskSet(AskSet { held })),
+        set_page().prop_map(Control::SetPage),
     ]
+}
+
+prop_compose! {
+    fn set_page()(
+        version: u64,
+        records in vec(set_record(), 0..4),
+        is_last: bool,
+    ) -> SetPage {
+        SetPage { version, records, is_last }
+    }
+}
+
+prop_compose! {
+    fn set_record()(
+        pattern in ".{0,40}",
+        instance: [u8; 16],
+        incarnation: u64,
+        is_http: bool,
+        payload in vec(any::<u8>(), 0..40),
+    ) -> SetRecord {
+        SetRecord { pattern, instance: InstanceId(instance), incarnation, is_http, payload }
+    }
 }
 
 prop_compose! {

@@ -14,16 +14,16 @@ impl Actor {
     pub(super) fn replicate(&mut self) {
         let local = mem::take(&mut self.local);
         if !local.is_empty() {
-            self.on_cluster(Input::Local(local));
+            self.on_cluster(vec![Input::Local(local)]);
         }
     }
 
     /// Shows what other nodes have.
-    pub(super) fn on_cluster(&mut self, input: Input) {
+    pub(super) fn on_cluster(&mut self, inputs: Vec<Input>) {
         let Some(membership) = &mut self.membership else {
             return;
         };
-        let seen = membership.take(input);
+        let seen = membership.take(inputs);
         if seen.is_empty() {
             return;
         }

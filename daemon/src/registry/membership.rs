@@ -10,12 +10,15 @@ use std::{
 use bincode::{Decode, Encode};
 use bytes::BytesMut;
 use nano_wire::{InstanceId, codec, message::Policy};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use crate::{
     cluster::{
-        Alarm, Answer, Boot, Command, DialResult, Effects, Identity, Input, Key, Kind, Record,
-        Replica, Restored, RestoredSet, Settings, StoreChange, Ticket, Trouble,
+        Alarm, Boot, Command, Copy, Dial, Effects, Identity, Input, Key, Kind, Record, Replica,
+        Restored, RestoredSet, Settings, StoreChange, Ticket, Trouble,
     },
     neighbours::Neighbours,
     table::{Instance, Member},
@@ -55,7 +58,10 @@ pub(super) struct Membership {
 /// Fewest instances of other nodes among which those that are gone are looked for.
 const CLEANING: usize = 1024;
 
-/// What an input has changed in the table.
+/// Inputs that are taken together, and shown together.
+const BATCH: usize = 256;
+
+/// What inputs have changed in the table.
 #[derive(Default)]
 pub(super) struct Seen {
     /// What is to be stored of other nodes' sets.
@@ -80,10 +86,18 @@ impl Seen {
 }
 
 impl Membership {
-    /// With what the store holds of other nodes' sets, which shows with the first input.
-    pub(super) fn new(joined: Joined, foreign: Vec<RestoredSet>) -> Self {
+    /// With what the store holds: the node's start before this one, whose routes are the
+    /// registry's own, and other nodes' sets, which show with the first input.
+    pub(super) fn new(joined: Joined, previous: Option<Boot>, foreign: Vec<RestoredSet>) -> Self {
         let own = joined.identity.boot;
+        let previous = previous.map(|boot| RestoredSet {
+            boot,
+            version: 0,
+            address: String::new(),
+            records: Vec::new(),
+        });
         let restored = Restored {
+            previous: previous.into_iter().collect(),
             foreign,
             ..Restored::default()
         };
@@ -109,11 +123,11 @@ impl Membership {
         }
     }
 
-    /// Other nodes' sets, as they are stored.
-    pub(super) fn sets(&self) -> impl Iterator<Item = Change> + '_ {
+    /// This start of the node and other nodes' sets, as they are stored.
+    pub(super) fn stored(&self) -> impl Iterator<Item = Change> + '_ {
         let view = self.replica.view();
         let foreign = view.sets().filter(|(boot, _)| *boot != self.own);
-        foreign.flat_map(|(boot, set)| {
+        let sets = foreign.flat_map(|(boot, set)| {
             let head = StoreChange::Head {
                 boot,
                 version: self.replica.held(boot),
@@ -126,24 +140,27 @@ impl Membership {
             });
             let all = std::iter::once(head).chain(records);
             all.map(|change| Change::of_set(&change))
-        })
+        });
+        std::iter::once(Change::boot(self.own)).chain(sets)
     }
 
-    /// The next input; a tick when one is due.
-    pub(super) async fn next(&mut self) -> Input {
+    /// The next inputs, which are to be taken; none if only time has passed.
+    pub(super) async fn next(&mut self) -> Vec<Input> {
         let wake = self.replica.next_wake().unwrap_or(Duration::MAX);
         let wait = wake.saturating_sub(self.begun.elapsed());
-        match tokio::time::timeout(wait, self.inputs.recv()).await {
-            Ok(Some(input)) => input,
-            // An own sender is kept, so none means that time has passed.
-            Ok(None) | Err(_) => Input::Tick,
-        }
+        let mut inputs = Vec::new();
+        // An own sender is kept: the queue does not end.
+        let _ = timeout(wait, self.inputs.recv_many(&mut inputs, BATCH)).await;
+        inputs
     }
 
-    /// Takes an input; does what it leads to, but for the table.
-    pub(super) fn take(&mut self, input: Input) -> Seen {
+    /// Takes inputs in their order; does what they lead to, but for the table.
+    pub(super) fn take(&mut self, inputs: Vec<Input>) -> Seen {
         let mut seen = Seen::default();
-        let mut inputs = VecDeque::from([input]);
+        let mut inputs = VecDeque::from(inputs);
+        if inputs.is_empty() {
+            inputs.push_back(Input::Tick);
+        }
         while let Some(input) = inputs.pop_front() {
             let output = self.replica.handle(self.begun.elapsed(), input);
             for (ticket, command) in output.commands {
@@ -152,24 +169,24 @@ impl Membership {
                 }
             }
             for (ticket, dial) in output.dials {
-                self.dial(ticket, dial.boot, dial.address);
+                self.dial(ticket, dial);
             }
             self.note(output.effects, &mut seen);
         }
         seen
     }
 
-    fn dial(&self, ticket: Ticket, boot: Boot, address: String) {
+    /// What to answer a node that holds this version of the own routes.
+    pub(super) fn own_set(&mut self, held: Option<u64>) -> Option<Copy> {
+        self.replica.answer(self.own, held)?.newer
+    }
+
+    fn dial(&self, ticket: Ticket, dial: Dial) {
         let answers = self.answers.clone();
-        self.neighbours
-            .ask(boot, address, move |is_alive| async move {
-                let result = match is_alive {
-                    true => DialResult::Alive(Answer { newer: None }),
-                    false => DialResult::Gone,
-                };
-                // Without a registry nobody waits for it.
-                let _ = answers.send(Input::Dialled(ticket, result)).await;
-            });
+        self.neighbours.ask(dial, move |result| async move {
+            // Without a registry nobody waits for it.
+            let _ = answers.send(Input::Dialled(ticket, result)).await;
+        });
     }
 
     fn note(&mut self, effects: Effects, seen: &mut Seen) {

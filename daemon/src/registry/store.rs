@@ -1,16 +1,19 @@
 //! The node's durable copy of its routes, in sled.
 //!
-//! One tree, four kinds of keys:
+//! One tree, five kinds of keys:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `format` | version of this layout, u16, little endian |
-//! | `r`, pattern, `0x00`, instance id (16 bytes) | an own route: [`Value`], bincode |
-//! | `h`, boot (16 bytes) | of another node's set: [`SetHead`], bincode |
-//! | `s`, boot (16 bytes), pattern, `0x00`, instance id (16 bytes) | a record of it: [`SetRecord`], bincode |
+//! | `boot` | the last start of the node that was in a cluster: 16 bytes |
+//! | `r`, pattern, `0x00`, instance id (16 bytes) | an own route, bincode |
+//! | `h`, boot (16 bytes) | of another node's set: version and address, bincode |
+//! | `s`, boot (16 bytes), pattern, `0x00`, instance id (16 bytes) | a record of it, bincode |
 //!
 //! No pattern holds a zero byte. A commit returns once its batch is on the disk: sled's
 //! `flush` starts the writes, `fdatasync` on its log file waits for them.
+
+mod record;
 
 use std::{
     collections::BTreeMap,
@@ -20,25 +23,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bincode::{BorrowDecode, Decode, Encode};
-use bytes::BytesMut;
-use nano_routing::Pattern;
-use nano_wire::{InstanceId, codec, message::Policy};
-
 use super::folder::{self, Before};
-use crate::{
-    cluster::{Boot, Key, Kind, Record, RestoredSet, StoreChange},
-    table::Member,
-};
+use crate::cluster::{Boot, RestoredSet};
+
+use record::{BOOT_KEY, ROUTE, SET_HEAD, SET_RECORD};
+pub(super) use record::{Change, Stored};
 
 /// Version of the layout above.
 const FORMAT: u16 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
-
-const ROUTE: u8 = b'r';
-const SET_HEAD: u8 = b'h';
-const SET_RECORD: u8 = b's';
 
 /// Records that are written together when a store is made anew.
 const BATCH: usize = 10_000;
@@ -125,97 +119,10 @@ pub enum StoreError {
 pub(super) struct Contents {
     /// Own routes.
     pub(super) routes: Vec<Stored>,
+    /// The last start of the node that was in a cluster.
+    pub(super) boot: Option<Boot>,
     /// The sets of other nodes.
     pub(super) sets: Vec<RestoredSet>,
-}
-
-/// An own route as it was stored.
-pub(super) struct Stored {
-    pub(super) pattern: Pattern,
-    pub(super) instance: InstanceId,
-    pub(super) identity: String,
-    pub(super) policy: Policy,
-    pub(super) incarnation: u64,
-}
-
-#[derive(Encode, Decode)]
-struct Value {
-    identity: String,
-    policy: Policy,
-    incarnation: u64,
-}
-
-#[derive(Encode, Decode)]
-struct SetHead {
-    version: u64,
-    address: String,
-}
-
-#[derive(Encode, Decode)]
-struct SetRecord {
-    incarnation: u64,
-    http: bool,
-    payload: Vec<u8>,
-}
-
-/// One change of a commit.
-pub(super) struct Change {
-    key: Vec<u8>,
-    /// `None` to remove.
-    value: Option<Vec<u8>>,
-}
-
-impl Change {
-    pub(super) fn put(member: &Member) -> Self {
-        let value = Value {
-            identity: member.instance.identity.clone(),
-            policy: member.policy.clone(),
-            incarnation: member.incarnation,
-        };
-        Self {
-            key: key(&member.pattern, member.instance.id),
-            value: Some(encoded(&value)),
-        }
-    }
-
-    pub(super) fn remove(pattern: &Pattern, instance: InstanceId) -> Self {
-        Self {
-            key: key(pattern, instance),
-            value: None,
-        }
-    }
-
-    /// A change of another node's set.
-    pub(super) fn of_set(change: &StoreChange) -> Self {
-        let (key, value) = match change {
-            StoreChange::Put { boot, key, record } => {
-                let value = SetRecord {
-                    incarnation: record.incarnation,
-                    http: record.kind == Kind::Http,
-                    payload: record.payload.to_vec(),
-                };
-                (set_key(*boot, key), Some(encoded(&value)))
-            }
-            StoreChange::Remove { boot, key } => (set_key(*boot, key), None),
-            StoreChange::Head {
-                boot,
-                version,
-                address,
-            } => {
-                let value = SetHead {
-                    version: *version,
-                    address: address.clone(),
-                };
-                (head_key(*boot), Some(encoded(&value)))
-            }
-            StoreChange::Forget(boot) => (head_key(*boot), None),
-        };
-        Self { key, value }
-    }
-
-    fn size(&self) -> u64 {
-        (self.key.len() + self.value.as_ref().map_or(0, Vec::len)) as u64
-    }
 }
 
 /// The database, and how much of it is of use.
@@ -419,10 +326,16 @@ fn check_format(folder: &Path, db: &sled::Db) -> Result<(), StoreError> {
 }
 
 fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
-    let routes = scan(folder, db, ROUTE, stored)?;
-    let heads = scan(folder, db, SET_HEAD, stored_head)?;
+    let unreadable = |reason| StoreError::Record {
+        folder: folder.to_owned(),
+        reason,
+    };
+    let boot = db.get(BOOT_KEY).map_err(|error| failed(folder, error))?;
+    let boot = boot.map(|value| record::stored_boot(&value));
+    let routes = scan(folder, db, ROUTE, record::stored)?;
+    let heads = scan(folder, db, SET_HEAD, record::stored_head)?;
     let mut sets: BTreeMap<Boot, RestoredSet> = heads.into_iter().collect();
-    for (boot, key, record) in scan(folder, db, SET_RECORD, stored_record)? {
+    for (boot, key, record) in scan(folder, db, SET_RECORD, record::stored_record)? {
         // A record without a head is of a set that was forgotten.
         if let Some(set) = sets.get_mut(&boot) {
             set.records.push((key, record));
@@ -430,6 +343,7 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     }
     Ok(Contents {
         routes,
+        boot: boot.transpose().map_err(unreadable)?,
         sets: sets.into_values().collect(),
     })
 }
@@ -450,95 +364,6 @@ fn scan<T>(
             })
         })
         .collect()
-}
-
-fn stored(key: &[u8], value: &[u8]) -> Result<Stored, String> {
-    let Key { pattern, instance } = stored_key(key)?;
-    let value: Value = whole(value)?;
-    Ok(Stored {
-        pattern,
-        instance,
-        identity: value.identity,
-        policy: value.policy,
-        incarnation: value.incarnation,
-    })
-}
-
-fn stored_head(key: &[u8], value: &[u8]) -> Result<(Boot, RestoredSet), String> {
-    let boot = Boot(key.try_into().map_err(|_| "a key holds no boot")?);
-    let head: SetHead = whole(value)?;
-    let set = RestoredSet {
-        boot,
-        version: head.version,
-        address: head.address,
-        records: Vec::new(),
-    };
-    Ok((boot, set))
-}
-
-fn stored_record(key: &[u8], value: &[u8]) -> Result<(Boot, Key, Record), String> {
-    let (boot, key) = key.split_first_chunk().ok_or("a key is too short")?;
-    let value: SetRecord = whole(value)?;
-    let record = Record {
-        incarnation: value.incarnation,
-        kind: if value.http {
-            Kind::Http
-        } else {
-            Kind::Session
-        },
-        payload: value.payload.into(),
-    };
-    Ok((Boot(*boot), stored_key(key)?, record))
-}
-
-fn stored_key(key: &[u8]) -> Result<Key, String> {
-    let (pattern, instance) = key.split_last_chunk::<16>().ok_or("a key is too short")?;
-    let pattern = pattern
-        .strip_suffix(&[0])
-        .and_then(|text| std::str::from_utf8(text).ok())
-        .ok_or("a key holds no pattern")?;
-    Ok(Key {
-        pattern: Pattern::parse(pattern).map_err(|error| error.to_string())?,
-        instance: InstanceId(*instance),
-    })
-}
-
-fn whole<T: for<'a> BorrowDecode<'a, ()>>(value: &[u8]) -> Result<T, String> {
-    match codec::decode(value).map_err(|error| error.to_string())? {
-        (value, []) => Ok(value),
-        (_, rest) => Err(format!("{} bytes too many", rest.len())),
-    }
-}
-
-fn encoded<T: Encode>(value: &T) -> Vec<u8> {
-    let mut bytes = BytesMut::new();
-    codec::encode(value, &mut bytes);
-    bytes.to_vec()
-}
-
-fn key(pattern: &Pattern, instance: InstanceId) -> Vec<u8> {
-    let mut key = vec![ROUTE];
-    append(&mut key, pattern, instance);
-    key
-}
-
-fn set_key(boot: Boot, of: &Key) -> Vec<u8> {
-    let mut key = vec![SET_RECORD];
-    key.extend_from_slice(&boot.0);
-    append(&mut key, &of.pattern, of.instance);
-    key
-}
-
-fn head_key(boot: Boot) -> Vec<u8> {
-    let mut key = vec![SET_HEAD];
-    key.extend_from_slice(&boot.0);
-    key
-}
-
-fn append(key: &mut Vec<u8>, pattern: &Pattern, instance: InstanceId) {
-    key.extend_from_slice(pattern.as_str().as_bytes());
-    key.push(0);
-    key.extend_from_slice(&instance.0);
 }
 
 fn failed(folder: &Path, error: sled::Error) -> StoreError {

@@ -4,12 +4,15 @@
 
 use std::{collections::BTreeSet, fs, sync::Arc};
 
+use nano_routing::Pattern;
+use nano_wire::{InstanceId, message::Policy};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    cluster::{Key, Kind, Record, StoreChange},
     quota::{self, Permit, Quotas, Resource},
-    table::Instance,
+    table::{Instance, Member},
 };
 
 const NEVER: Limits = Limits {
@@ -131,14 +134,16 @@ fn the_sets_of_other_nodes_are_read_again() {
         address: "node:1".to_owned(),
     };
     let changes = [put(one, "a:1"), put(two, "b:2"), head(one), head(two)];
-    let changes: Vec<_> = changes.iter().map(Change::of_set).collect();
+    let changes = changes.iter().map(Change::of_set);
+    let changes: Vec<_> = changes.chain([Change::boot(two)]).collect();
     store.commit(&changes).unwrap();
     store
         .commit(&[Change::of_set(&StoreChange::Forget(two))])
         .unwrap();
     drop(store);
-    let (_, Contents { routes, sets }) = Store::open(&path, NEVER).unwrap();
+    let (_, Contents { routes, boot, sets }) = Store::open(&path, NEVER).unwrap();
     assert!(routes.is_empty());
+    assert_eq!(boot, Some(two));
     let [set] = &sets[..] else {
         panic!("{} sets", sets.len());
     };

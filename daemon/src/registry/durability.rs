@@ -1,0 +1,98 @@
+//! Changes become durable, and a store that fails or has grown past its use is made anew of
+//! what the [`Actor`] knows, which owns it.
+
+use std::time::Duration;
+
+use nano_wire::{Code, Failure};
+use tokio::time::Instant;
+
+use super::{
+    Actor,
+    folder::Before,
+    membership::Membership,
+    refused,
+    store::{Change, StoreError},
+};
+use crate::table::Table;
+
+/// Pause between two attempts to make a store where none can be made, which may mean to
+/// write every route each time.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+impl Actor {
+    /// Commits changes; a store that fails is set aside once another one can be made.
+    pub(super) fn make_durable(&mut self, changes: &[Change]) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        match self.store.commit(changes) {
+            Ok(()) => Ok(()),
+            Err(error) => self.renew(&error),
+        }
+    }
+
+    /// Makes another store of what the table holds, unless that failed just now. Said is
+    /// once that the store failed, and once that there is one again.
+    fn renew(&mut self, failed: &StoreError) -> Result<(), Failure> {
+        let now = Instant::now();
+        if self.next_renewal.is_some_and(|next| now < next) {
+            return Err(not_durable(failed));
+        }
+        self.store.close();
+        let has_failed_before = self.next_renewal.take().is_some();
+        match self.store.renew(
+            everything(&self.table, self.membership.as_ref()),
+            Before::SetAside,
+        ) {
+            Ok(()) if has_failed_before => {
+                tracing::warn!("the registry has a store again, which holds every route known");
+                Ok(())
+            }
+            Ok(()) => {
+                tracing::error!(error = %failed, "the registry's store failed: it is set \
+                    aside, and a new one holds every route known");
+                Ok(())
+            }
+            Err(error) => {
+                if !has_failed_before {
+                    tracing::error!(%error, "the registry's store cannot be written: calls are \
+                        served, but registrations refused until it can");
+                }
+                self.next_renewal = Some(now + RENEWAL);
+                Err(not_durable(&error))
+            }
+        }
+    }
+
+    /// Makes the store anew if it has grown past its use.
+    pub(super) fn compact(&mut self) {
+        let everything = || everything(&self.table, self.membership.as_ref());
+        let overgrown = self.store.is_overgrown(everything());
+        let compacted = overgrown.and_then(|overgrown| {
+            if overgrown {
+                tracing::info!("the registry's store has grown past its use: making it anew");
+                self.store.renew(everything(), Before::Removed)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = compacted {
+            tracing::warn!(%error, "the registry's store was not made anew");
+        }
+    }
+}
+
+/// What a store made anew is to hold.
+fn everything<'a>(
+    table: &'a Table,
+    membership: Option<&'a Membership>,
+) -> impl Iterator<Item = Change> + 'a {
+    let members = table.iter().flat_map(|(_, members)| members);
+    let own = members.filter(|member| !member.instance.is_elsewhere());
+    let sets = membership.into_iter().flat_map(Membership::stored);
+    own.map(|member| Change::put(member)).chain(sets)
+}
+
+fn not_durable(error: &StoreError) -> Failure {
+    let message = format!("the registration cannot be made durable: {error}");
+    refused(Code::Overloaded, message).retry_after(RENEWAL)
+}
