@@ -26,5 +26,6 @@ pub mod strangers;
 pub mod switch;
 pub mod table;
 pub mod trust;
+pub mod watch;
 
 pub use command::run;

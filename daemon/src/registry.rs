@@ -16,16 +16,17 @@ mod store;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    mem,
     path::Path,
     sync::Arc,
     thread,
     time::Duration,
 };
 
-use nano_routing::{Keyed, Pattern};
+use nano_routing::{Instances, Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::{Copy, Input, Key, Record},
     quota::{Quotas, Resource},
-    table::{Instance, Member, Published, Table},
+    table::{Changes, Instance, Member, Published, Table},
 };
 
 pub use membership::Joined;
@@ -43,6 +44,12 @@ use store::{Change, Contents, Limits, Store};
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
+
+/// Changes that a session may be behind before it looks at the whole table again.
+const CHANGES: usize = 256;
+
+/// Patterns of one change; of more it is not listed which.
+const LISTED: usize = 4096;
 
 /// Commands that are committed together.
 const BATCH: usize = 1024;
@@ -83,6 +90,13 @@ pub enum Command {
     },
     /// A session ended.
     Lost(Arc<Instance>),
+    /// An instance can be called without a node, at an address.
+    Reached {
+        /// Which one.
+        instance: Arc<Instance>,
+        /// Where.
+        address: String,
+    },
     /// A node asks for this node's routes.
     Copy {
         /// The version that it has of them.
@@ -97,6 +111,7 @@ pub enum Command {
 pub struct Registry {
     commands: mpsc::Sender<Command>,
     table: Published,
+    changes: broadcast::Sender<Changes>,
 }
 
 /// The actor's thread.
@@ -127,6 +142,8 @@ impl Registry {
             store,
             table: Table::new(),
             published: table,
+            changed: Vec::new(),
+            changes: broadcast::Sender::new(CHANGES),
             membership: joined.map(|joined| Membership::new(joined, boot, sets)),
             local: Vec::new(),
             sessions: HashMap::new(),
@@ -139,6 +156,7 @@ impl Registry {
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
+            changes: actor.changes.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -157,6 +175,11 @@ impl Registry {
     /// The published table.
     pub fn table(&self) -> &Published {
         &self.table
+    }
+
+    /// Tells what changes from now on, in the table that is then published.
+    pub fn changes(&self) -> broadcast::Receiver<Changes> {
+        self.changes.subscribe()
     }
 
     /// The node's own routes, if they are newer than what is held of them.
@@ -188,6 +211,9 @@ struct Actor {
     /// The snapshot in the making; the published one between batches.
     table: Table,
     published: Published,
+    /// Patterns that stand otherwise than in the published snapshot.
+    changed: Vec<Pattern>,
+    changes: broadcast::Sender<Changes>,
     /// The way to other nodes, if this one has any.
     membership: Option<Membership>,
     /// Own changes that other nodes have not been told of.
@@ -283,7 +309,7 @@ impl Actor {
                 self.remove(session, &pattern, &mut Vec::new());
             }
         }
-        if !batch.changes.is_empty() {
+        if !self.changed.is_empty() {
             self.publish();
         }
         for Waiting { done, result } in batch.waiting {
@@ -334,10 +360,12 @@ impl Actor {
             }
             Command::Lost(instance) => {
                 instance.lose();
-                if self.sessions.contains_key(&instance.session) {
+                if let Some(session) = self.sessions.get(&instance.session) {
+                    self.changed.extend(session.patterns.iter().cloned());
                     self.begin_grace(instance.session);
                 }
             }
+            Command::Reached { instance, address } => self.reached(&instance, address),
             Command::Copy { held, done } => batch.copies.push((held, done)),
         }
     }
@@ -356,6 +384,23 @@ impl Actor {
         Ok(())
     }
 
+    /// Tells this node's sessions and other nodes where an instance can be called.
+    fn reached(&mut self, instance: &Instance, address: String) {
+        instance.reached_at(Some(address));
+        let session = self.sessions.get(&instance.session);
+        let patterns = session.into_iter().flat_map(|session| &session.patterns);
+        let patterns: Vec<Pattern> = patterns.cloned().collect();
+        for pattern in patterns {
+            if self.membership.is_some()
+                && let Some(member) = self.member(&pattern, instance.id)
+            {
+                let (key, record) = membership::record(member);
+                self.local.push((key, Some(record)));
+            }
+            self.changed.push(pattern);
+        }
+    }
+
     fn member(&self, pattern: &Pattern, id: InstanceId) -> Option<&Arc<Member>> {
         self.table.get(pattern.as_str())?.get(&id)
     }
@@ -371,7 +416,7 @@ impl Actor {
         let session = self.sessions.entry(member.instance.session).or_default();
         session.patterns.insert(pattern.clone());
         let members = known.cloned().unwrap_or_default().with(member);
-        self.table.insert(pattern, members);
+        self.show(&pattern, members);
     }
 
     /// Removes a pattern that is still the session's own.
@@ -384,11 +429,7 @@ impl Actor {
             return;
         };
         let rest = members.without(&id);
-        if rest.is_empty() {
-            self.table.remove(pattern.as_str());
-        } else {
-            self.table.insert(pattern.clone(), rest);
-        }
+        self.show(pattern, rest);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.patterns.remove(pattern);
         }
@@ -435,8 +476,24 @@ impl Actor {
         self.replicate();
     }
 
-    fn publish(&self) {
+    /// Gives a pattern these members in the next snapshot.
+    fn show(&mut self, pattern: &Pattern, members: Instances<Arc<Member>>) {
+        if members.is_empty() {
+            self.table.remove(pattern.as_str());
+        } else {
+            self.table.insert(pattern.clone(), members);
+        }
+        self.changed.push(pattern.clone());
+    }
+
+    fn publish(&mut self) {
         self.published.store(Arc::new(self.table.clone()));
+        let changed = mem::take(&mut self.changed);
+        // Nobody may be listening.
+        let _ = self.changes.send(match changed.len() {
+            0..=LISTED => Changes::Of(changed.into()),
+            _ => Changes::Many,
+        });
     }
 }
 

@@ -15,7 +15,10 @@ use nano_wire::{
 };
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{broadcast, oneshot},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -25,7 +28,8 @@ use crate::{
     set_copy,
     strangers::Strangers,
     switch::{NodeLink, Switch},
-    table::{Instance, Member},
+    table::{Changes, Instance, Member},
+    watch::{ResolveError, Watches},
 };
 
 /// Longest wait for a peer's greeting.
@@ -109,6 +113,10 @@ struct Session {
     warned: bool,
     /// The peer was told that the node is leaving.
     told: bool,
+    /// What it was told of routes.
+    watches: Watches,
+    /// What becomes of them, from the first one on.
+    changes: Option<broadcast::Receiver<Changes>>,
 }
 
 /// Learns who the peer is and tells it who we are.
@@ -166,6 +174,8 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         leaving: None,
         warned: false,
         told: false,
+        watches: Watches::new(connection.remote_address().ip()),
+        changes: None,
     })
 }
 
@@ -210,6 +220,7 @@ impl Session {
                     self.warned = true;
                     self.sender.send(0, &Control::Leaving).await?;
                 }
+                changes = next(&mut self.changes) => self.tell(&changes, context).await?,
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
                     self.sender.send(0, &Control::Drain).await?;
@@ -263,13 +274,46 @@ impl Session {
                 let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
                 self.refuse(id, failure).await?;
             }
+            Control::Resolve(subject) => {
+                // Before the table is looked at, lest a change come in between.
+                self.changes
+                    .get_or_insert_with(|| context.registry.changes());
+                let table = context.registry.table().load_full();
+                match self.watches.resolve(&subject, &table) {
+                    Ok(resolved) => self.sender.send(id, &resolved).await?,
+                    Err(error) => self.refuse(id, unanswered(&error)).await?,
+                }
+            }
+            Control::Forget(subject) => self.watches.forget(&subject),
             Control::Done if self.warned => self.place.has_moved(),
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
             | Control::Refused(_)
             | Control::Leaving
-            | Control::SetPage(_) => {}
+            | Control::SetPage(_)
+            | Control::Resolved(_)
+            | Control::Changed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the peer what has become of what it holds.
+    async fn tell(
+        &mut self,
+        changes: &Changes,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        let table = context.registry.table().load_full();
+        let news = match changes {
+            Changes::Of(patterns) => self.watches.changed(patterns, &table),
+            Changes::Many => self.watches.refresh(&table),
+        };
+        for message in news {
+            self.sender.send(0, &message).await?;
+        }
+        if self.watches.is_empty() {
+            self.changes = None;
         }
         Ok(())
     }
@@ -341,6 +385,23 @@ impl Session {
             permit: Some(permit),
         })
     }
+}
+
+/// What has changed since, once anything has.
+async fn next(changes: &mut Option<broadcast::Receiver<Changes>>) -> Changes {
+    match changes {
+        // Lagging behind says nothing else than that much has changed.
+        Some(changes) => changes.recv().await.unwrap_or(Changes::Many),
+        None => std::future::pending().await,
+    }
+}
+
+fn unanswered(error: &ResolveError) -> Failure {
+    let code = match error {
+        ResolveError::Subject(_) => Code::BadRequest,
+        ResolveError::TooMany => Code::Overloaded,
+    };
+    Failure::not_sent(code, Hop::Node, error.to_string())
 }
 
 fn identity(connection: &Connection) -> Result<Identity, String> {

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
 use nano_wire::{InstanceId, message::Policy};
 
@@ -20,6 +20,15 @@ pub type Table = Tree<Instances<Arc<Member>>>;
 
 /// The snapshot that is in force.
 pub type Published = Arc<ArcSwap<Table>>;
+
+/// What has changed with a snapshot, told once it is in force.
+#[derive(Clone)]
+pub enum Changes {
+    /// The members of these patterns, or how they stand.
+    Of(Arc<[Pattern]>),
+    /// So much that it is not listed.
+    Many,
+}
 
 /// One process that serves patterns, as one session of it is known here. The same process
 /// on a new session is a new `Instance` with the same id.
@@ -34,6 +43,8 @@ pub struct Instance {
     in_flight: InFlight,
     leaving: AtomicBool,
     lost: AtomicBool,
+    /// Where it can be called without a node.
+    direct: ArcSwapOption<String>,
 }
 
 /// How an instance is reached.
@@ -86,6 +97,7 @@ impl Instance {
             way,
             in_flight: InFlight::new(),
             leaving: AtomicBool::new(false),
+            direct: ArcSwapOption::empty(),
         }
     }
 
@@ -119,6 +131,16 @@ impl Instance {
             },
             _ => Standing::Unavailable,
         }
+    }
+
+    /// Where it can be called without a node, if it can.
+    pub fn direct_address(&self) -> Option<String> {
+        self.direct.load().as_deref().cloned()
+    }
+
+    /// Notes where it can be called without a node.
+    pub fn reached_at(&self, address: Option<String>) {
+        self.direct.store(address.map(Arc::new));
     }
 
     /// Its calls in flight.

@@ -66,11 +66,20 @@ pub enum Kind {
     Fail = 0x14,
     /// First frame of a body's stream; the id is that of its call.
     Body = 0x20,
+    /// Control: which instances serve a subject? The node also tells every change of its
+    /// answer from then on.
+    Resolve = 0x30,
+    /// Control: they do; also unasked, in the place of an earlier answer.
+    Resolved = 0x31,
+    /// Control: the instances of one pattern of an earlier answer have changed.
+    Changed = 0x32,
+    /// Control, from either side: an answer is of no more use, and its changes are not told.
+    Forget = 0x33,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -89,6 +98,10 @@ impl Kind {
         Self::Reply,
         Self::Fail,
         Self::Body,
+        Self::Resolve,
+        Self::Resolved,
+        Self::Changed,
+        Self::Forget,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

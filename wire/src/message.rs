@@ -247,6 +247,58 @@ pub struct SetRecord {
     pub payload: Vec<u8>,
 }
 
+/// Which instances serve a subject.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Resolved {
+    /// The subject that was asked for.
+    pub subject: String,
+    /// Whether `routes` has every pattern that begins with the first one's fields, so that
+    /// the answer is good for every subject that does; otherwise it is for `subject` alone.
+    pub is_whole: bool,
+    /// The pattern that wins, then those below it; none if no pattern matches, of which
+    /// nothing more is told.
+    pub routes: Vec<Route>,
+}
+
+/// A pattern and who serves it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Route {
+    /// The pattern.
+    pub pattern: String,
+    /// Its instances, or some of very many; none if it is gone.
+    pub instances: Vec<RouteInstance>,
+}
+
+/// An instance of a pattern, as its callers know it.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RouteInstance {
+    /// Which process.
+    pub instance: InstanceId,
+    /// The identity that its certificate has.
+    pub identity: String,
+    /// Where it can be called without a node, if it can.
+    pub address: Option<String>,
+    /// Its session is lost: it is picked only if no other can be.
+    pub is_suspect: bool,
+    /// On what terms it serves the pattern.
+    pub policy: Policy,
+}
+
+/// Most bytes of routes that one message carries.
+pub const ROUTES_LIMIT: usize = 48 * 1024;
+
+impl Route {
+    /// Bytes that it takes in a message or, once read, in memory, at most.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let size = |instance: &RouteInstance| {
+            let address = instance.address.as_ref().map_or(0, String::len);
+            instance.identity.len() + address + 160
+        };
+        self.pattern.len() + 64 + self.instances.iter().map(size).sum::<usize>()
+    }
+}
+
 /// Direction of a body's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Direction {
@@ -281,6 +333,15 @@ pub enum Control {
     AskSet(AskSet),
     /// See [`Kind::SetPage`].
     SetPage(SetPage),
+    /// See [`Kind::Resolve`]; holds the subject.
+    Resolve(String),
+    /// See [`Kind::Resolved`].
+    Resolved(Resolved),
+    /// See [`Kind::Changed`].
+    Changed(Route),
+    /// See [`Kind::Forget`]; holds the subject, or the pattern that wins where the answer is
+    /// whole.
+    Forget(String),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -327,6 +388,18 @@ impl Control {
             Self::SetPage(page) => {
                 frame::append(out, Kind::SetPage, id, |o| codec::encode(page, o));
             }
+            Self::Resolve(subject) => {
+                frame::append(out, Kind::Resolve, id, |o| codec::encode(subject, o));
+            }
+            Self::Resolved(resolved) => {
+                frame::append(out, Kind::Resolved, id, |o| codec::encode(resolved, o));
+            }
+            Self::Changed(route) => {
+                frame::append(out, Kind::Changed, id, |o| codec::encode(route, o));
+            }
+            Self::Forget(subject) => {
+                frame::append(out, Kind::Forget, id, |o| codec::encode(subject, o));
+            }
         }
     }
 
@@ -353,6 +426,10 @@ impl Control {
             Kind::Leaving => Self::Leaving,
             Kind::AskSet => Self::AskSet(whole(kind, payload)?),
             Kind::SetPage => Self::SetPage(whole(kind, payload)?),
+            Kind::Resolve => Self::Resolve(whole(kind, payload)?),
+            Kind::Resolved => Self::Resolved(whole(kind, payload)?),
+            Kind::Changed => Self::Changed(whole(kind, payload)?),
+            Kind::Forget => Self::Forget(whole(kind, payload)?),
             _ => return Ok(None),
         }))
     }

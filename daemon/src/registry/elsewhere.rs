@@ -73,10 +73,6 @@ impl Actor {
             Some(member) => members.with(Arc::new(member)),
             None => members.without(&key.instance),
         };
-        if members.is_empty() {
-            self.table.remove(key.pattern.as_str());
-        } else {
-            self.table.insert(key.pattern.clone(), members);
-        }
+        self.show(&key.pattern, members);
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     },
     neighbours::Neighbours,
     table::{Instance, Member},
+    watch::is_near_only,
 };
 
 use super::store::Change;
@@ -77,6 +78,8 @@ pub(super) struct Seen {
 struct Payload {
     identity: String,
     policy: Policy,
+    /// Where it can be called without a node.
+    address: Option<String>,
 }
 
 impl Seen {
@@ -234,11 +237,15 @@ impl Membership {
 
     /// A member as a record describes it; `None` if it cannot be read.
     fn member(&mut self, holder: Boot, key: &Key, record: &Record) -> Option<Member> {
-        let Ok((Payload { identity, policy }, _)) = codec::decode::<Payload>(&record.payload)
-        else {
+        let Ok((payload, _)) = codec::decode::<Payload>(&record.payload) else {
             tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
             return None;
         };
+        let Payload {
+            identity,
+            policy,
+            address: direct,
+        } = payload;
         let known = self.elsewhere.get(&(holder, key.instance));
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
             let address = self.replica.address(holder);
@@ -253,6 +260,10 @@ impl Membership {
             self.elsewhere.insert((holder, key.instance), known);
             instance
         });
+        // Where that node is on another machine, so is the instance.
+        let is_reachable =
+            |direct: &String| !is_near_only(direct) || is_near_only(self.replica.address(holder));
+        instance.reached_at(direct.filter(is_reachable));
         Some(Member {
             instance,
             pattern: key.pattern.clone(),
@@ -268,6 +279,7 @@ pub(super) fn record(member: &Member) -> (Key, Record) {
     let payload = Payload {
         identity: member.instance.identity.clone(),
         policy: member.policy.clone(),
+        address: member.instance.direct_address(),
     };
     let mut bytes = BytesMut::new();
     codec::encode(&payload, &mut bytes);
