@@ -2,28 +2,21 @@
 //! runtime the process has, or on a runtime of the user's that was chosen for it.
 
 use std::{
-    collections::HashMap,
     future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     thread,
 };
 
-use nano_wire::{socket, transport};
-use parking_lot::Mutex;
-use quinn::{
-    ConnectError, Connecting, Endpoint, EndpointConfig, TokioRuntime,
-    crypto::rustls::QuicClientConfig,
-};
+use nano_wire::{socket::Dialer, transport};
+use quinn::crypto::rustls::QuicClientConfig;
 use tokio::{runtime, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 /// A runtime that does the network's work, and its sockets.
 pub(crate) struct Io {
     runtime: runtime::Handle,
-    /// One socket per kind of local address.
-    endpoints: Mutex<HashMap<IpAddr, Endpoint>>,
+    /// What clients connect by; a service has sockets of its own.
+    pub(crate) dialer: Dialer,
     /// Every task that was spawned here.
     pub(crate) tasks: TaskTracker,
 }
@@ -55,7 +48,7 @@ impl Io {
     pub(crate) fn on(runtime: runtime::Handle) -> Self {
         Self {
             runtime,
-            endpoints: Mutex::default(),
+            dialer: Dialer::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -88,49 +81,7 @@ impl Io {
     ) -> JoinHandle<T> {
         self.tasks.spawn_on(task, &self.runtime)
     }
-
-    /// Begins to connect. To be called on the runtime.
-    pub(crate) fn connect(
-        &self,
-        config: quinn::ClientConfig,
-        target: SocketAddr,
-    ) -> io::Result<Connecting> {
-        let local = socket::local_address(target.ip());
-        let endpoint = self.endpoint(local)?;
-        let connecting = endpoint.connect_with(config, target, SERVER_NAME);
-        connecting.map_err(|error| {
-            // An endpoint whose socket has failed is of no more use.
-            if error == ConnectError::EndpointStopping {
-                self.endpoints.lock().remove(&local);
-            }
-            io::Error::other(error)
-        })
-    }
-
-    /// The socket on a local address.
-    fn endpoint(&self, local: IpAddr) -> io::Result<Endpoint> {
-        let mut endpoints = self.endpoints.lock();
-        if let Some(endpoint) = endpoints.get(&local) {
-            return Ok(endpoint.clone());
-        }
-        let bound = socket::bind_udp(SocketAddr::new(local, 0), false)?;
-        if let Some(shortfall) = bound.shortfall() {
-            tracing::debug!("{shortfall}");
-        }
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            None,
-            bound.socket,
-            Arc::new(TokioRuntime),
-        )?;
-        endpoints.insert(local, endpoint.clone());
-        Ok(endpoint)
-    }
 }
-
-/// Sent in the handshake, where some name has to stand; identities are URIs, which are
-/// checked instead.
-const SERVER_NAME: &str = "nanod";
 
 /// QUIC settings for a connection that this process makes.
 pub(crate) fn client_config(

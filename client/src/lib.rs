@@ -38,6 +38,7 @@ mod handler;
 mod io;
 mod options;
 mod peer;
+mod routes;
 mod service;
 mod session;
 

@@ -51,6 +51,12 @@ pub struct Options {
     /// between two threads. That is for programs on a current-thread runtime whose tasks
     /// and handlers never block it: while they do, the connection is as dead.
     pub io_thread: bool,
+    /// Whether instances are called without a node where that is possible, and take such
+    /// calls. Default true.
+    pub direct: bool,
+    /// Where callers reach a service without a node, `host:port`, if not at the address that
+    /// the node sees.
+    pub advertise: Option<String>,
 }
 
 impl Default for Options {
@@ -66,6 +72,8 @@ impl Default for Options {
             max_in_flight: 65_536,
             max_body: 16 * 1024 * 1024,
             io_thread: true,
+            direct: true,
+            advertise: None,
         }
     }
 }
@@ -180,6 +188,20 @@ impl Options {
     #[must_use]
     pub fn io_thread(mut self, io_thread: bool) -> Self {
         self.io_thread = io_thread;
+        self
+    }
+
+    /// The same with calls [without a node](Self::direct) or only through one.
+    #[must_use]
+    pub fn direct(mut self, direct: bool) -> Self {
+        self.direct = direct;
+        self
+    }
+
+    /// The same with another [address for callers](Self::advertise).
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
         self
     }
 

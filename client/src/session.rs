@@ -8,11 +8,13 @@
 mod attend;
 mod candidates;
 mod connect;
+pub(crate) mod direct;
 mod keep;
 mod place;
 mod round;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,11 +24,17 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use nano_routing::Pattern;
-use nano_wire::{InstanceId, message::Policy};
+use nano_wire::{InstanceId, message::Policy, socket::Dialer};
+use quinn::{ClientConfig, Connecting};
 use tokio::{sync::watch, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{ConnectError, Options, io::Io, peer::Handlers, peer::PeerLink};
+use crate::{
+    ConnectError, Options,
+    io::Io,
+    peer::{Handlers, PeerLink},
+    routes::Routes,
+};
 
 use keep::Keeper;
 
@@ -37,6 +45,12 @@ pub(crate) struct Session {
     pub(crate) io: Arc<Io>,
     pub(crate) handlers: Option<Handlers>,
     pub(crate) options: Options,
+    /// Who serves what.
+    pub(crate) routes: Routes,
+    /// Of a service: by them it has its session, and takes its callers.
+    sockets: Dialer,
+    /// What serves those callers.
+    callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
     incarnation: AtomicU64,
     /// The link that new calls go out by.
@@ -77,6 +91,9 @@ impl Session {
             io,
             handlers,
             options,
+            routes: Routes::new(),
+            sockets: Dialer::default(),
+            callers: TaskTracker::new(),
             patterns,
             incarnation: AtomicU64::new(0),
             link: ArcSwapOption::empty(),
@@ -145,6 +162,25 @@ impl Session {
                 reason: format!("no answer for {:?}", self.options.connect_timeout),
             },
         }
+    }
+
+    /// Begins to connect. To be called on the I/O thread.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        config: ClientConfig,
+        target: SocketAddr,
+    ) -> io::Result<Connecting> {
+        if self.listens() {
+            let open = |local| direct::open(self, local);
+            self.sockets.connect_by(config, target, open)
+        } else {
+            self.io.dialer.connect(config, target)
+        }
+    }
+
+    /// Whether callers may come without a node.
+    fn listens(&self) -> bool {
+        self.handlers.is_some() && self.options.direct
     }
 
     /// Has new calls go out by a link, at once or when the one that is held is released.

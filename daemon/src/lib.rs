@@ -16,6 +16,7 @@ pub mod listen;
 pub mod neighbours;
 pub mod node;
 pub mod quota;
+pub mod reach;
 pub mod registry;
 pub mod replication;
 pub mod session;

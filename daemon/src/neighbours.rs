@@ -7,7 +7,6 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -22,14 +21,11 @@ use nano_wire::{
     control::{self, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, VERSION},
-    socket,
+    socket::Dialer,
     transport::{self, Close},
 };
 use parking_lot::Mutex;
-use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime,
-    crypto::rustls::QuicClientConfig,
-};
+use quinn::{ClientConfig, Connection, crypto::rustls::QuicClientConfig};
 use tokio::{
     net::lookup_host,
     runtime,
@@ -73,7 +69,7 @@ struct Context {
     quotas: Arc<Quotas>,
     table: Published,
     tasks: TaskTracker,
-    endpoints: Mutex<HashMap<IpAddr, Endpoint>>,
+    dialer: Dialer,
 }
 
 /// Another start of a node. Its link lasts as long as somebody holds it.
@@ -149,7 +145,7 @@ impl Neighbours {
                 quotas,
                 table,
                 tasks: TaskTracker::new(),
-                endpoints: Mutex::default(),
+                dialer: Dialer::default(),
             }),
             known: Mutex::default(),
         })
@@ -365,42 +361,13 @@ async fn connect(context: &Context, address: &str) -> Result<Connection, DialErr
         })?;
     let mut last = unreachable("its name has no address".to_owned());
     for target in found {
-        let connecting = endpoint(context, target.ip())
-            .map_err(|error| error.to_string())
-            .and_then(|endpoint| {
-                let config = context.config.clone();
-                let connecting = endpoint.connect_with(config, target, SERVER_NAME);
-                connecting.map_err(|error| error.to_string())
-            });
-        match connecting {
+        match context.dialer.connect(context.config.clone(), target) {
             Ok(connecting) => match connecting.await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = unreachable(error.to_string()),
             },
-            Err(reason) => last = unreachable(reason),
+            Err(error) => last = unreachable(error.to_string()),
         }
     }
     Err(last)
-}
-
-/// Sent in the handshake, where some name has to stand; identities are URIs, which are
-/// checked instead.
-const SERVER_NAME: &str = "nanod";
-
-/// The socket by which an address is reached.
-fn endpoint(context: &Context, target: IpAddr) -> std::io::Result<Endpoint> {
-    let local = socket::local_address(target);
-    let mut endpoints = context.endpoints.lock();
-    if let Some(endpoint) = endpoints.get(&local) {
-        return Ok(endpoint.clone());
-    }
-    let bound = socket::bind_udp(SocketAddr::new(local, 0), false)?;
-    let endpoint = Endpoint::new(
-        EndpointConfig::default(),
-        None,
-        bound.socket,
-        Arc::new(TokioRuntime),
-    )?;
-    endpoints.insert(local, endpoint.clone());
-    Ok(endpoint)
 }

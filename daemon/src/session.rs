@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     quota::{Permit, Quotas, Resource, Usage},
+    reach::{Listening, Reach},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
     set_copy,
@@ -49,6 +50,8 @@ pub struct SessionContext {
     pub quotas: Arc<Quotas>,
     /// Where registrations go.
     pub registry: Registry,
+    /// How instances are dialled back.
+    pub reach: Reach,
     /// Who else is connected.
     pub sessions: Arc<Sessions>,
     /// Who was turned away.
@@ -91,6 +94,9 @@ enum Asked {
     Leave(u64),
 }
 
+/// Becomes where an instance can be called without a node.
+type Reaching = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
 /// A peer that has greeted.
 struct Session {
     link: Arc<NodeLink>,
@@ -113,6 +119,8 @@ struct Session {
     warned: bool,
     /// The peer was told that the node is leaving.
     told: bool,
+    /// Its address without a node is being confirmed.
+    reaching: Option<Reaching>,
     /// What it was told of routes.
     watches: Watches,
     /// What becomes of them, from the first one on.
@@ -174,6 +182,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         leaving: None,
         warned: false,
         told: false,
+        reaching: None,
         watches: Watches::new(connection.remote_address().ip()),
         changes: None,
     })
@@ -181,7 +190,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
 
 impl Session {
     /// Runs to the connection's end; returns the instance that it was, if it was one.
-    async fn run(mut self, context: &SessionContext) -> Option<Arc<Instance>> {
+    async fn run(mut self, context: &Arc<SessionContext>) -> Option<Arc<Instance>> {
         if let Err(error) = self.attend(context).await {
             if error.is_violation() {
                 tracing::warn!(identity = self.usage.identity(), %error, "closing a session");
@@ -193,7 +202,7 @@ impl Session {
         self.instance
     }
 
-    async fn attend(&mut self, context: &SessionContext) -> Result<(), ControlError> {
+    async fn attend(&mut self, context: &Arc<SessionContext>) -> Result<(), ControlError> {
         loop {
             let drain = if self.instance.is_some() || self.is_node {
                 &context.sessions.drain_instances
@@ -220,6 +229,13 @@ impl Session {
                     self.warned = true;
                     self.sender.send(0, &Control::Leaving).await?;
                 }
+                address = confirmed(&mut self.reaching) => {
+                    self.reaching = None;
+                    if let (Some(address), Some(instance)) = (address, &self.instance) {
+                        let instance = Arc::clone(instance);
+                        context.registry.send(Command::Reached { instance, address }).await;
+                    }
+                }
                 changes = next(&mut self.changes) => self.tell(&changes, context).await?,
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
@@ -233,7 +249,7 @@ impl Session {
         &mut self,
         id: u64,
         message: Control,
-        context: &SessionContext,
+        context: &Arc<SessionContext>,
     ) -> Result<(), ControlError> {
         match message {
             Control::Register(register) => match self.member(register) {
@@ -274,6 +290,17 @@ impl Session {
                 let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
                 self.refuse(id, failure).await?;
             }
+            Control::Listen(advertised) => {
+                let listening = Listening {
+                    identity: identity(self.link.connection()).map_err(ControlError::Ended)?,
+                    instance: self.id,
+                    seen: self.link.connection().remote_address(),
+                    advertised,
+                };
+                let context = Arc::clone(context);
+                let confirm = async move { context.reach.confirm(&listening).await };
+                self.reaching = Some(Box::pin(confirm));
+            }
             Control::Resolve(subject) => {
                 // Before the table is looked at, lest a change come in between.
                 self.changes
@@ -293,7 +320,8 @@ impl Session {
             | Control::Leaving
             | Control::SetPage(_)
             | Control::Resolved(_)
-            | Control::Changed(_) => {}
+            | Control::Changed(_)
+            | Control::Dial(_) => {}
         }
         Ok(())
     }
@@ -384,6 +412,13 @@ impl Session {
             incarnation: register.incarnation,
             permit: Some(permit),
         })
+    }
+}
+
+async fn confirmed(reaching: &mut Option<Reaching>) -> Option<String> {
+    match reaching {
+        Some(reaching) => reaching.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -85,6 +85,12 @@ impl<T: Keyed + Clone> Instances<T> {
     }
 }
 
+impl<T> FromIterator<T> for Instances<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(instances: I) -> Self {
+        Self(instances.into_iter().collect())
+    }
+}
+
 impl<T> Clone for Instances<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

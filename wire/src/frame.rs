@@ -75,11 +75,17 @@ pub enum Kind {
     Changed = 0x32,
     /// Control, from either side: an answer is of no more use, and its changes are not told.
     Forget = 0x33,
+    /// Control: the instance also takes connections by the socket of this one, at an address
+    /// of its own choice or at the one that the node sees.
+    Listen = 0x34,
+    /// Control, first frame of the side that dialled an instance: which instance is meant,
+    /// and a hello.
+    Dial = 0x35,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -102,6 +108,8 @@ impl Kind {
         Self::Resolved,
         Self::Changed,
         Self::Forget,
+        Self::Listen,
+        Self::Dial,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

@@ -247,6 +247,15 @@ pub struct SetRecord {
     pub payload: Vec<u8>,
 }
 
+/// What a caller says first to an instance that it calls without a node.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Dial {
+    /// Who is meant; anyone else refuses as no owner.
+    pub instance: InstanceId,
+    /// Who calls.
+    pub hello: Hello,
+}
+
 /// Which instances serve a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Resolved {
@@ -342,6 +351,10 @@ pub enum Control {
     /// See [`Kind::Forget`]; holds the subject, or the pattern that wins where the answer is
     /// whole.
     Forget(String),
+    /// See [`Kind::Listen`]; holds the address, host and port, if it chooses one.
+    Listen(Option<String>),
+    /// See [`Kind::Dial`].
+    Dial(Dial),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -400,6 +413,10 @@ impl Control {
             Self::Forget(subject) => {
                 frame::append(out, Kind::Forget, id, |o| codec::encode(subject, o));
             }
+            Self::Listen(address) => {
+                frame::append(out, Kind::Listen, id, |o| codec::encode(address, o));
+            }
+            Self::Dial(dial) => frame::append(out, Kind::Dial, id, |o| codec::encode(dial, o)),
         }
     }
 
@@ -430,6 +447,8 @@ impl Control {
             Kind::Resolved => Self::Resolved(whole(kind, payload)?),
             Kind::Changed => Self::Changed(whole(kind, payload)?),
             Kind::Forget => Self::Forget(whole(kind, payload)?),
+            Kind::Listen => Self::Listen(whole(kind, payload)?),
+            Kind::Dial => Self::Dial(whole(kind, payload)?),
             _ => return Ok(None),
         }))
     }

@@ -1,10 +1,16 @@
 //! UDP sockets for QUIC: with kernel buffers large enough that a burst is not dropped.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
+use quinn::{
+    ClientConfig, ConnectError, Connecting, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Bytes asked of the kernel for each of a socket's two buffers. A burst that finds the
@@ -71,4 +77,78 @@ pub fn local_address(target: IpAddr) -> IpAddr {
         IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
+}
+
+/// The sockets that connections are made by: one per kind of local address, bound when first
+/// needed.
+#[derive(Default)]
+pub struct Dialer {
+    endpoints: Mutex<HashMap<IpAddr, Endpoint>>,
+}
+
+/// Sent in the handshake, where some name has to stand; identities are URIs, which are
+/// checked instead.
+const SERVER_NAME: &str = "nanod";
+
+impl Dialer {
+    /// Begins to connect. To be called on the runtime that the socket is to be used on.
+    ///
+    /// # Errors
+    ///
+    /// If no socket can be bound, or the target is no address to connect to.
+    pub fn connect(&self, config: ClientConfig, target: SocketAddr) -> io::Result<Connecting> {
+        self.connect_by(config, target, |local| open_endpoint(local, None))
+    }
+
+    /// As [`connect`](Self::connect), by a socket that `open` makes of a local address where
+    /// there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub fn connect_by(
+        &self,
+        config: ClientConfig,
+        target: SocketAddr,
+        open: impl FnOnce(IpAddr) -> io::Result<Endpoint>,
+    ) -> io::Result<Connecting> {
+        let local = local_address(target.ip());
+        let endpoint = self.endpoint(local, open)?;
+        let connecting = endpoint.connect_with(config, target, SERVER_NAME);
+        connecting.map_err(|error| {
+            // An endpoint whose socket has failed is of no more use.
+            if error == ConnectError::EndpointStopping {
+                self.endpoints.lock().remove(&local);
+            }
+            io::Error::other(error)
+        })
+    }
+
+    fn endpoint(
+        &self,
+        local: IpAddr,
+        open: impl FnOnce(IpAddr) -> io::Result<Endpoint>,
+    ) -> io::Result<Endpoint> {
+        let mut endpoints = self.endpoints.lock();
+        if let Some(endpoint) = endpoints.get(&local) {
+            return Ok(endpoint.clone());
+        }
+        let endpoint = open(local)?;
+        endpoints.insert(local, endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+/// Binds a socket to a local address and a free port; with `server` it takes connections too.
+///
+/// # Errors
+///
+/// If it cannot be bound.
+pub fn open_endpoint(local: IpAddr, server: Option<ServerConfig>) -> io::Result<Endpoint> {
+    let bound = bind_udp(SocketAddr::new(local, 0), false)?;
+    if let Some(shortfall) = bound.shortfall() {
+        tracing::debug!("{shortfall}");
+    }
+    let config = EndpointConfig::default();
+    Endpoint::new(config, server, bound.socket, Arc::new(TokioRuntime))
 }

@@ -33,6 +33,8 @@ pub(super) struct Attended {
     asked: Option<u64>,
     /// This side is leaving.
     leave_by: Option<Instant>,
+    /// The node has no more calls for it.
+    node_let_go: bool,
 }
 
 /// How far a node's wish to leave has come.
@@ -71,12 +73,24 @@ impl Attended {
             receiver: established.receiver,
             node_leaves: NodeLeaves::No,
             leave_by: None,
+            node_let_go: false,
         }
     }
 
     /// Whether the node goes on as before until other instances have moved too.
     pub(super) fn leaves_soon(&self) -> bool {
         self.node_leaves == NodeLeaves::Soon
+    }
+
+    /// Begins to use the node: it is told where this process listens, and asked for what
+    /// is known of routes.
+    pub(super) async fn begin(&mut self, session: &Session) {
+        session.routes.begin_session();
+        if session.listens() {
+            let listen = Control::Listen(session.options.advertise.clone());
+            // A connection that has ended is noticed where it is read.
+            let _ = self.sender.send(0, &listen).await;
+        }
     }
 
     /// Runs until something has become of the connection.
@@ -111,6 +125,17 @@ impl Attended {
                         return self.ended();
                     }
                 }
+                // Handlers may call by the node as long as they run.
+                () = session.callers.wait(), if self.node_let_go => {
+                    return self.close().await;
+                }
+                messages = session.routes.messages(), if self.node_leaves == NodeLeaves::No => {
+                    for message in messages {
+                        if self.sender.send(0, &message).await.is_err() {
+                            return self.ended();
+                        }
+                    }
+                }
                 message = self.receiver.recv() => match message {
                     Ok((id, Control::Leaving)) if self.node_leaves == NodeLeaves::No => {
                         self.node_leaves = NodeLeaves::Soon;
@@ -126,7 +151,11 @@ impl Attended {
                         session.release(&self.link);
                     }
                     Ok((_, Control::Drained)) if self.leave_by.is_some() => {
-                        return self.close().await;
+                        self.node_let_go = true;
+                        session.callers.close();
+                    }
+                    Ok((_, message)) if self.node_leaves == NodeLeaves::No => {
+                        learn(session, message);
                     }
                     Ok(_) => {}
                     Err(error) => return self.failed(&error),
@@ -164,5 +193,15 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Takes what a node tells of routes.
+fn learn(session: &Session, message: Control) {
+    match message {
+        Control::Resolved(resolved) => session.routes.resolved(resolved),
+        Control::Changed(route) => session.routes.changed(route),
+        Control::Forget(subject) => session.routes.forget(&subject),
+        _ => {}
     }
 }

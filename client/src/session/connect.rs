@@ -43,6 +43,9 @@ pub(super) struct Greeted {
     welcome: Welcome,
 }
 
+/// What this library calls itself.
+pub(super) const AGENT: &str = concat!("nano-client/", env!("CARGO_PKG_VERSION"));
+
 /// Why a node that answers will not do.
 pub(super) const STOPPING: &str = "it is stopping";
 
@@ -62,7 +65,9 @@ pub(super) async fn establish(
     home: Option<Candidate>,
     failures: u32,
 ) -> Result<Established, ConnectError> {
-    let config = client_config(tls(session)?).map_err(|error| certificates(session, error))?;
+    let tls = bundle(session).and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
+    let tls = tls.map_err(|error| certificates(session, error))?;
+    let config = client_config(tls).map_err(|error| certificates(session, error))?;
     let mut round = Round::new(session, config, home, failures);
     while let Some(greeted) = round.next().await {
         match begin(session, greeted).await {
@@ -117,12 +122,12 @@ async fn depart(link: &PeerLink, mut sender: ControlSender, mut receiver: Contro
 
 /// Connects to a candidate and greets it, each within `limit`.
 pub(super) async fn greet(
-    session: &Session,
+    session: &Arc<Session>,
     config: quinn::ClientConfig,
     candidate: &Candidate,
     limit: Duration,
 ) -> Result<Greeted, ConnectError> {
-    let connecting = session.io.connect(config, candidate.address);
+    let connecting = session.connect(config, candidate.address);
     let connecting = connecting.map_err(|error| unreachable(candidate, error))?;
     let connection = timeout(limit, connecting)
         .await
@@ -160,7 +165,7 @@ async fn exchange(
         oldest: OLDEST_VERSION,
         instance: session.instance,
         limits: limits(session),
-        agent: concat!("nano-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+        agent: AGENT.to_owned(),
     });
     let sent = sender.send(0, &hello).await;
     sent.map_err(|error| error.to_string())?;
@@ -177,13 +182,11 @@ async fn exchange(
 }
 
 /// The certificates to connect with, read or issued now.
-fn tls(session: &Session) -> Result<rustls::ClientConfig, ConnectError> {
-    let own = match session.options.credentials() {
+pub(super) fn bundle(session: &Session) -> nano_tls::Result<Bundle> {
+    match session.options.credentials() {
         Credentials::Folder(folder) => Bundle::load(&folder),
         Credentials::Secret(secret) => issue(session, secret),
-    };
-    own.and_then(|own| own.client_config(Expect::Kind(Kind::Node)))
-        .map_err(|error| certificates(session, error))
+    }
 }
 
 fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
@@ -255,7 +258,7 @@ async fn acknowledged(
     }
 }
 
-fn limits(session: &Session) -> Limits {
+pub(super) fn limits(session: &Session) -> Limits {
     Limits {
         max_in_flight: session.options.max_in_flight,
         max_body: session.options.max_body,
@@ -287,7 +290,7 @@ fn not_connected(candidate: &Candidate, error: &ConnectionError) -> ConnectError
     unreachable(candidate, error)
 }
 
-fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
+pub(super) fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
     let reason = reason.to_string();
     match session.options.credentials() {
         Credentials::Folder(folder) => ConnectError::Certificates { folder, reason },

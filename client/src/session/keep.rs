@@ -102,6 +102,7 @@ impl Keeper {
         tracing::debug!(node = %attended.candidate, "connected");
         session.publish(&attended.link);
         self.moving = None;
+        attended.begin(session).await;
         match attended.attend(session).await {
             End::Stopped => {
                 session.withdraw(&attended.link);

@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::canonical;
+use nano_routing::{canonical, pick};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Failure, Hop,
+    failure::Retry,
     frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
     message::{Extensions, LONGEST_DEADLINE},
@@ -29,6 +30,7 @@ use crate::{
     dispatch::Dispatcher,
     handler::Origin,
     peer::{PeerLink, Waiter},
+    routes::Target,
 };
 
 /// Calls that wait for room, in their order; one at a time tries.
@@ -51,6 +53,8 @@ struct Placed {
     link: Arc<PeerLink>,
     id: CallId,
     answer: oneshot::Receiver<Result<Body, Failure>>,
+    /// The instance that it was given to without a node.
+    at: Option<Arc<Target>>,
 }
 
 impl Session {
@@ -95,6 +99,14 @@ impl Session {
             deadline: Instant::now() + timeout.min(LONGEST_DEADLINE),
             origin,
         };
+        if self.options.direct
+            && let Some(placed) = self.place_directly(&call)
+        {
+            match placed.answer().await {
+                Err(failure) if is_worth_another(&failure) => self.routes.doubt(&call.subject),
+                answer => return answer,
+            }
+        }
         if let Some(placed) = self.place_now(&call) {
             return placed.answer().await;
         }
@@ -110,13 +122,26 @@ impl Session {
         }
     }
 
+    /// Places a call on a connection with one of the instances of its subject, if they are
+    /// known and the one that is picked is connected.
+    fn place_directly(self: &Arc<Self>, call: &Outgoing<'_>) -> Option<Placed> {
+        let found = self.routes.find(&call.subject)?;
+        let target = pick(found.targets.as_slice(), fastrand::u64(..))?;
+        let link = target.remote.link(self)?;
+        // What the instance does not take, the node may give to another.
+        let mut placed = call.place(&link, call.origin.hops.checked_sub(1)?).ok()?;
+        target.remote.in_flight.begin();
+        placed.at = Some(Arc::clone(target));
+        Some(placed)
+    }
+
     /// Places a call if the link has room and nobody waits for it.
     fn place_now(&self, call: &Outgoing<'_>) -> Option<Placed> {
         if self.queue(call).waiting.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let link = self.link.load_full()?;
-        call.place(&link).ok()
+        call.place(&link, call.origin.hops).ok()
     }
 
     /// Waits its turn, for a link, and for room on it.
@@ -163,7 +188,7 @@ impl Session {
         let queue = self.queue(call);
         let _waiting = Waiting::new(&queue.waiting);
         let _turn = queue.turn.lock().await;
-        let attempt = || match call.place(link) {
+        let attempt = || match call.place(link, call.origin.hops) {
             Err(Reason::Full) => None,
             outcome => Some(outcome),
         };
@@ -196,7 +221,7 @@ impl Outgoing<'_> {
         }
     }
 
-    fn place(&self, link: &Arc<PeerLink>) -> Result<Placed, Reason> {
+    fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
         let (sender, answer) = oneshot::channel();
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
@@ -204,7 +229,7 @@ impl Outgoing<'_> {
             subject: &self.subject,
             remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
             trace: self.origin.trace,
-            hops: self.origin.hops,
+            hops,
             encoding: self.body.encoding,
             flags: 0,
             streamed: None,
@@ -221,6 +246,7 @@ impl Outgoing<'_> {
                 link: Arc::clone(link),
                 id,
                 answer,
+                at: None,
             }),
             Err(refused) => Err(refused.reason),
         }
@@ -244,6 +270,9 @@ impl Drop for Placed {
     fn drop(&mut self) {
         // Does nothing for a call that has ended.
         self.link.cancel(self.id);
+        if let Some(target) = &self.at {
+            target.remote.in_flight.end();
+        }
     }
 }
 
@@ -260,6 +289,14 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether the node may find an instance that takes a call which one has not taken.
+fn is_worth_another(failure: &Failure) -> bool {
+    matches!(
+        failure.retry(),
+        Retry::Yes | Retry::Free | Retry::FreeAfterResolve
+    )
 }
 
 fn failure(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {

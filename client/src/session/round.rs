@@ -1,7 +1,7 @@
 //! One round of attempts, in which each candidate is tried once: connections that both
 //! sides have greeted on come out, and why the other candidates would not do.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
@@ -27,7 +27,7 @@ type Attempt<'a> = BoxFuture<'a, (Candidate, Result<Greeted, ConnectError>)>;
 
 /// A round that goes on.
 pub(super) struct Round<'a> {
-    session: &'a Session,
+    session: &'a Arc<Session>,
     config: quinn::ClientConfig,
     /// Rounds that have failed before this one.
     failures: u32,
@@ -41,7 +41,7 @@ pub(super) struct Round<'a> {
 
 impl<'a> Round<'a> {
     pub(super) fn new(
-        session: &'a Session,
+        session: &'a Arc<Session>,
         config: quinn::ClientConfig,
         home: Option<Candidate>,
         failures: u32,

@@ -1,0 +1,360 @@
+//! What this process knows of who serves what: in come a node's answers and what has changed
+//! since, out go the instances for a subject, and the subjects to ask the node for.
+//!
+//! An answer is whole, good for every subject that begins with its pattern, or good for one
+//! subject. Calls read an immutable snapshot; the session's task changes it. What was learned
+//! stays when the session is lost, and is asked for anew when there is one again.
+
+mod remote;
+mod used;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use nano_routing::{Candidate, Instances, Keyed, Pattern, Standing, Tree};
+use nano_wire::{
+    InstanceId,
+    message::{Control, Policy, Resolved, Route, RouteInstance},
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub(crate) use remote::Remote;
+use used::{Clock, Used};
+
+/// Answers that are kept; the one that was used longest ago makes room.
+const HELD: usize = 1024;
+
+/// Subjects that wait to be asked for; a subject of a later call comes again.
+const ASKING: usize = 256;
+
+/// How long a subject that nobody serves, or of which no answer came, is not asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is known. Shared by the calls, which read it, and the session's task.
+pub(crate) struct Routes {
+    known: ArcSwap<Known>,
+    clock: Clock,
+    book: Mutex<Book>,
+    /// There is something to ask.
+    asked: Notify,
+}
+
+/// One snapshot.
+#[derive(Clone, Default)]
+struct Known {
+    /// The patterns that won where all below is known.
+    whole: Tree<Arc<Used>>,
+    /// Those and all below them.
+    routes: Tree<Instances<Arc<Target>>>,
+    /// By subject: what is known of nothing else.
+    single: Tree<Arc<Single>>,
+}
+
+struct Single {
+    used: Used,
+    pattern: Pattern,
+    targets: Instances<Arc<Target>>,
+}
+
+/// What only those who change something look at.
+#[derive(Default)]
+struct Book {
+    remotes: HashMap<InstanceId, Weak<Remote>>,
+    /// What the node is to be told, in this order.
+    asking: VecDeque<Control>,
+    /// When each subject was last asked for that is not known.
+    paused: HashMap<String, Instant>,
+}
+
+/// An instance as a candidate for the calls of one pattern.
+pub(crate) struct Target {
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) policy: Policy,
+    is_suspect: bool,
+}
+
+/// Who serves a subject, as far as is known.
+pub(crate) struct Found {
+    pub(crate) pattern: Pattern,
+    pub(crate) targets: Instances<Arc<Target>>,
+}
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        Self {
+            known: ArcSwap::default(),
+            clock: Clock::default(),
+            book: Mutex::default(),
+            asked: Notify::new(),
+        }
+    }
+
+    /// Who serves a subject in its one form. If that is not known the node is asked, for
+    /// later calls.
+    pub(crate) fn find(&self, subject: &str) -> Option<Found> {
+        let known = self.known.load();
+        if let Some((_, used)) = known.whole.longest_match(subject) {
+            used.note(&self.clock);
+            let (pattern, targets) = known.routes.longest_match(subject)?;
+            return Some(Found {
+                pattern: pattern.clone(),
+                targets: targets.clone(),
+            });
+        }
+        if let Some(single) = known.single.get(subject) {
+            single.used.note(&self.clock);
+            return Some(Found {
+                pattern: single.pattern.clone(),
+                targets: single.targets.clone(),
+            });
+        }
+        self.ask(subject);
+        None
+    }
+
+    /// Asks for a subject again, whatever is known of it: it was wrong.
+    pub(crate) fn doubt(&self, subject: &str) {
+        let mut book = self.book.lock();
+        book.push(Control::Resolve(subject.to_owned()));
+        self.asked.notify_one();
+    }
+
+    /// The next messages for the node. Safe to cancel.
+    pub(crate) async fn messages(&self) -> VecDeque<Control> {
+        loop {
+            let asking = mem::take(&mut self.book.lock().asking);
+            if !asking.is_empty() {
+                return asking;
+            }
+            self.asked.notified().await;
+        }
+    }
+
+    /// A session has begun whose node knows nothing of what is held here: it is asked for
+    /// all of it.
+    pub(crate) fn begin_session(&self) {
+        let known = self.known.load();
+        let whole = known.whole.iter().map(|(pattern, _)| pattern);
+        let single = known.single.iter().map(|(subject, _)| subject);
+        let mut book = self.book.lock();
+        book.paused.clear();
+        book.asking = whole
+            .chain(single)
+            .map(|subject| Control::Resolve(subject.to_string()))
+            .collect();
+        self.asked.notify_one();
+    }
+
+    /// Takes an answer.
+    pub(crate) fn resolved(&self, resolved: Resolved) {
+        let Resolved {
+            subject,
+            is_whole,
+            routes,
+        } = resolved;
+        let mut book = self.book.lock();
+        let mut known = Known::clone(&self.known.load());
+        known.drop_answer(&subject);
+        let routes: Vec<_> = routes
+            .into_iter()
+            .filter_map(|route| book.route(route))
+            .collect();
+        let used = Used::at(&self.clock);
+        // Of a subject that nobody serves nothing is known, and the pause goes on.
+        if !routes.is_empty() {
+            book.paused.remove(&subject);
+        }
+        if is_whole {
+            known.add_whole(used, routes);
+        } else if let (Some(route), Ok(subject)) =
+            (routes.into_iter().next(), Pattern::parse(&subject))
+        {
+            known.add_single(used, subject, route);
+        }
+        self.make_room(&mut known, &mut book);
+        self.known.store(Arc::new(known));
+    }
+
+    /// The instances of a pattern within a whole answer are others now.
+    pub(crate) fn changed(&self, route: Route) {
+        let mut book = self.book.lock();
+        let mut known = Known::clone(&self.known.load());
+        let Some((pattern, targets)) = book.route(route) else {
+            return;
+        };
+        if known.whole.longest_match(pattern.as_str()).is_none() {
+            return;
+        }
+        if targets.is_empty() {
+            known.routes.remove(pattern.as_str());
+        } else {
+            known.routes.insert(pattern, targets);
+        }
+        self.known.store(Arc::new(known));
+    }
+
+    /// An answer is no longer kept up to date.
+    pub(crate) fn forget(&self, subject: &str) {
+        let _book = self.book.lock();
+        let mut known = Known::clone(&self.known.load());
+        known.drop_answer(subject);
+        self.known.store(Arc::new(known));
+    }
+
+    fn ask(&self, subject: &str) {
+        let mut book = self.book.lock();
+        let now = Instant::now();
+        let is_paused = |at: &Instant| now.saturating_duration_since(*at) < PAUSE;
+        if book.paused.get(subject).is_some_and(is_paused) {
+            return;
+        }
+        if book.paused.len() >= ASKING {
+            book.paused.retain(|_, at| is_paused(at));
+        }
+        if book.paused.len() < ASKING && book.asking.len() < ASKING {
+            book.paused.insert(subject.to_owned(), now);
+            book.push(Control::Resolve(subject.to_owned()));
+            self.asked.notify_one();
+        }
+    }
+
+    fn make_room(&self, known: &mut Known, book: &mut Book) {
+        if known.whole.len() + known.single.len() <= HELD {
+            return;
+        }
+        let whole = known
+            .whole
+            .iter()
+            .map(|(pattern, used)| (used.when(), pattern));
+        let single = known
+            .single
+            .iter()
+            .map(|(subject, single)| (single.used.when(), subject));
+        let oldest = whole.chain(single).min_by_key(|(when, _)| *when);
+        if let Some(oldest) = oldest.map(|(_, subject)| subject.to_string()) {
+            known.drop_answer(&oldest);
+            book.push(Control::Forget(oldest));
+            self.asked.notify_one();
+        }
+    }
+}
+
+impl Known {
+    /// Adds the pattern that wins and all below it.
+    fn add_whole(&mut self, used: Used, routes: Vec<(Pattern, Instances<Arc<Target>>)>) {
+        let Some((root, _)) = routes.first() else {
+            return;
+        };
+        self.drop_whole(root);
+        self.whole.insert(root.clone(), Arc::new(used));
+        for (pattern, targets) in routes {
+            self.routes.insert(pattern, targets);
+        }
+    }
+
+    fn add_single(
+        &mut self,
+        used: Used,
+        subject: Pattern,
+        (pattern, targets): (Pattern, Instances<Arc<Target>>),
+    ) {
+        let single = Single {
+            used,
+            pattern,
+            targets,
+        };
+        self.single.insert(subject, Arc::new(single));
+    }
+
+    /// Drops what is known by an answer of this subject, or whole one of this pattern.
+    fn drop_answer(&mut self, subject: &str) {
+        self.single.remove(subject);
+        if self.whole.get(subject).is_some()
+            && let Ok(root) = Pattern::parse(subject)
+        {
+            self.drop_whole(&root);
+        }
+    }
+
+    /// Drops all that begins with a pattern, unless a shorter one still covers it.
+    fn drop_whole(&mut self, root: &Pattern) {
+        let below: Vec<_> = self.whole.under(root).map(|(p, _)| p.clone()).collect();
+        for pattern in below {
+            self.whole.remove(pattern.as_str());
+        }
+        if self.whole.longest_match(root.as_str()).is_some() {
+            return;
+        }
+        let below: Vec<_> = self.routes.under(root).map(|(p, _)| p.clone()).collect();
+        for pattern in below {
+            self.routes.remove(pattern.as_str());
+        }
+        let below: Vec<_> = self.single.under(root).map(|(s, _)| s.clone()).collect();
+        for subject in below {
+            self.single.remove(subject.as_str());
+        }
+    }
+}
+
+impl Book {
+    fn push(&mut self, message: Control) {
+        if self.asking.len() < 2 * HELD && !self.asking.contains(&message) {
+            self.asking.push_back(message);
+        }
+    }
+
+    /// A pattern and its targets; `None` if it is no pattern, which no node sends.
+    fn route(&mut self, route: Route) -> Option<(Pattern, Instances<Arc<Target>>)> {
+        let pattern = Pattern::parse(&route.pattern).ok()?;
+        let targets = route
+            .instances
+            .into_iter()
+            .map(|instance| self.target(instance));
+        Some((pattern, targets.collect()))
+    }
+
+    fn target(&mut self, instance: RouteInstance) -> Arc<Target> {
+        let id = instance.instance;
+        let known = self.remotes.get(&id).and_then(Weak::upgrade);
+        let remote = known.filter(|known| known.has_identity(&instance.identity));
+        let remote = remote.unwrap_or_else(|| {
+            self.remotes.retain(|_, remote| remote.strong_count() > 0);
+            let remote = Arc::new(Remote::new(id, &instance.identity));
+            self.remotes.insert(id, Arc::downgrade(&remote));
+            remote
+        });
+        remote.is_at(instance.address);
+        Arc::new(Target {
+            remote,
+            policy: instance.policy,
+            is_suspect: instance.is_suspect,
+        })
+    }
+}
+
+impl Keyed for Target {
+    type Id = InstanceId;
+
+    fn id(&self) -> InstanceId {
+        self.remote.instance
+    }
+}
+
+impl Candidate for Target {
+    fn standing(&self) -> Standing {
+        if self.is_suspect || self.remote.is_silent() {
+            return Standing::Suspect;
+        }
+        Standing::Ready
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.remote.in_flight.get()
+    }
+}

@@ -1,0 +1,319 @@
+//! Calls without a node, from both ends: an instance is dialled by [`call`], and takes the
+//! connections of its callers by [`accept`]. Both run on the I/O thread.
+//!
+//! The caller's first frame names the instance that it means, and its certificate check the
+//! party: an address that somebody else has taken over leads to no handler.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use nano_tls::{Expect, Identity};
+use nano_wire::{
+    Certainty, Code, Failure, Hop, InstanceId,
+    control::{self, ControlReceiver, ControlSender},
+    lane::{Link, LinkConfig},
+    message::{Control, Dial, Hello, LONGEST_DEADLINE, OLDEST_VERSION, VERSION, Welcome},
+    socket::open_endpoint,
+    transport::{self, Close},
+};
+use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use tokio::{
+    net::lookup_host,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Session,
+    connect::{AGENT, bundle, certificates, limits},
+};
+use crate::{
+    ConnectError,
+    io::client_config,
+    peer::{Peer, PeerLink},
+    routes::Remote,
+};
+
+/// Longest wait for an instance to answer, and of an instance for its caller's greeting.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// Handshakes in progress at one instance; further callers are told to come again.
+const HANDSHAKES: usize = 64;
+
+/// Callers that an instance takes at a time. Others call it through its node.
+const CALLERS: usize = 4096;
+
+/// An instance that is to be dialled.
+pub(crate) struct Target {
+    pub(crate) instance: InstanceId,
+    pub(crate) identity: Identity,
+    pub(crate) address: String,
+    /// Nobody wants to call it any more.
+    pub(crate) gone: CancellationToken,
+    pub(crate) remote: Weak<Remote>,
+}
+
+/// Dials an instance, and attends to the connection until it ends or nobody needs it.
+pub(crate) async fn call(session: Arc<Session>, target: Target) {
+    let dialled = tokio::select! {
+        dialled = timeout(GREETING, dial(&session, &target)) => dialled,
+        () = target.gone.cancelled() => return,
+        () = session.stop.cancelled() => return,
+    };
+    let was_reached = match dialled {
+        Ok(Ok((link, sender, receiver))) => {
+            if let Some(remote) = target.remote.upgrade() {
+                remote.publish(&link);
+            }
+            attend_callee(&session, &target, &link, sender, receiver).await;
+            true
+        }
+        Ok(Err(reason)) => {
+            tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
+            false
+        }
+        Err(_) => {
+            tracing::debug!(instance = %target.instance, address = target.address, "it does not answer");
+            false
+        }
+    };
+    if let Some(remote) = target.remote.upgrade() {
+        remote.withdraw();
+        remote.unattended(was_reached);
+    }
+}
+
+async fn dial(
+    session: &Arc<Session>,
+    target: &Target,
+) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
+    let expect = Expect::Identity(target.identity.clone());
+    let tls = bundle(session).and_then(|own| own.client_config(expect));
+    let config = client_config(tls.map_err(text)?).map_err(text)?;
+    let mut found = lookup_host(&target.address).await.map_err(text)?;
+    let address = found.next().ok_or("its name has no address")?;
+    let connecting = session.connect(config, address).map_err(text)?;
+    let connection = connecting.await.map_err(text)?;
+    let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
+    let dial = Control::Dial(Dial {
+        instance: target.instance,
+        hello: Hello {
+            version: VERSION,
+            oldest: OLDEST_VERSION,
+            instance: session.instance,
+            limits: limits(session),
+            agent: AGENT.to_owned(),
+        },
+    });
+    sender.send(0, &dial).await.map_err(text)?;
+    let welcome = match receiver.recv().await.map_err(text)? {
+        (_, Control::Welcome(welcome)) if welcome.instance == target.instance => welcome,
+        (_, Control::Refused(failure)) => return Err(failure.to_string()),
+        _ => return Err("another instance answers".to_owned()),
+    };
+    let config = LinkConfig {
+        own: limits(session),
+        peer: welcome.limits,
+        as_caller: Hop::Caller,
+        as_callee: Hop::Instance,
+        tasks: session.io.tasks.clone(),
+    };
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
+    Ok((link, sender, receiver))
+}
+
+/// Reads what the instance says until one of the two has had enough.
+async fn attend_callee(
+    session: &Session,
+    target: &Target,
+    link: &Arc<PeerLink>,
+    mut sender: ControlSender,
+    mut receiver: ControlReceiver,
+) {
+    let ended = async {
+        loop {
+            match receiver.recv().await {
+                Ok((_, Control::Drain)) => {
+                    if let Some(remote) = target.remote.upgrade() {
+                        remote.withdraw();
+                    }
+                    link.drain();
+                    link.own_calls_ended().await;
+                    if sender.send(0, &Control::Drained).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = session.stop.cancelled() => {}
+        () = target.gone.cancelled() => {
+            link.drain();
+            // The last answers may have bodies that are still on their way.
+            let _ = timeout(LONGEST_DEADLINE, link.own_calls_ended()).await;
+        }
+    }
+    if !link.is_closed() {
+        link.close(Close::Done, "the caller has no more calls");
+    }
+}
+
+/// A socket of a service, by which it has its session and takes its callers.
+pub(super) fn open(session: &Arc<Session>, local: IpAddr) -> std::io::Result<Endpoint> {
+    let server = server_config(session).map_err(std::io::Error::other)?;
+    let endpoint = open_endpoint(local, Some(server))?;
+    session
+        .io
+        .spawn(accept(Arc::clone(session), endpoint.clone()));
+    Ok(endpoint)
+}
+
+fn server_config(session: &Session) -> Result<ServerConfig, ConnectError> {
+    let tls = bundle(session).and_then(|own| own.server_config());
+    let tls = tls.map_err(|error| certificates(session, error))?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| certificates(session, error))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(transport::config())
+        .migration(false);
+    Ok(config)
+}
+
+/// Takes callers until the service leaves.
+async fn accept(session: Arc<Session>, endpoint: Endpoint) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let callers = Arc::new(Semaphore::new(CALLERS));
+    let accepting = async {
+        while let Some(incoming) = endpoint.accept().await {
+            let places = (
+                Arc::clone(&handshakes).try_acquire_owned(),
+                Arc::clone(&callers).try_acquire_owned(),
+            );
+            let (Ok(handshake), Ok(caller)) = places else {
+                incoming.refuse();
+                continue;
+            };
+            let serving = serve(Arc::clone(&session), incoming, handshake, caller);
+            session.io.spawn(session.callers.track_future(serving));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = session.drain.cancelled() => {}
+        () = session.stop.cancelled() => {}
+    }
+    // Its connections go on.
+    endpoint.set_server_config(None);
+}
+
+async fn serve(
+    session: Arc<Session>,
+    incoming: Incoming,
+    handshake: OwnedSemaphorePermit,
+    _caller: OwnedSemaphorePermit,
+) {
+    let greeted = timeout(2 * GREETING, welcome(&session, incoming)).await;
+    drop(handshake);
+    match greeted {
+        Ok(Ok((link, sender, receiver))) => {
+            attend_caller(&session, &link, sender, receiver).await;
+        }
+        Ok(Err(reason)) => tracing::debug!(reason, "a caller was not let in"),
+        Err(_) => tracing::debug!("a caller did not greet in time"),
+    }
+}
+
+/// Lets a caller in that means this instance.
+async fn welcome(
+    session: &Arc<Session>,
+    incoming: Incoming,
+) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
+    let connection = incoming.await.map_err(text)?;
+    let (mut sender, mut receiver) = control::accept(&connection).await.map_err(text)?;
+    let dial = match receiver.recv().await.map_err(text)? {
+        (_, Control::Dial(dial)) => dial,
+        _ => return Err(refuse(&connection, "its first message is no dial")),
+    };
+    if dial.instance != session.instance {
+        let failure = not_meant(session, dial.instance);
+        sender
+            .send(0, &Control::Refused(Box::new(failure)))
+            .await
+            .map_err(text)?;
+        return Err(refuse(&connection, "another instance was meant"));
+    }
+    if dial.hello.oldest > VERSION || dial.hello.version < OLDEST_VERSION {
+        return Err(refuse(&connection, "no version in common"));
+    }
+    let welcome = Welcome {
+        version: dial.hello.version.min(VERSION),
+        instance: session.instance,
+        limits: limits(session),
+        agent: AGENT.to_owned(),
+    };
+    sender
+        .send(0, &Control::Welcome(welcome))
+        .await
+        .map_err(text)?;
+    let config = LinkConfig {
+        own: limits(session),
+        peer: dial.hello.limits,
+        as_caller: Hop::Caller,
+        as_callee: Hop::Instance,
+        tasks: session.io.tasks.clone(),
+    };
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
+    Ok((link, sender, receiver))
+}
+
+/// Until the caller has gone; where the service leaves first, the caller is told and ends
+/// its calls.
+async fn attend_caller(
+    session: &Session,
+    link: &Arc<PeerLink>,
+    mut sender: ControlSender,
+    mut receiver: ControlReceiver,
+) {
+    let mut was_told = false;
+    loop {
+        tokio::select! {
+            () = session.stop.cancelled() => break,
+            () = session.drain.cancelled(), if !was_told => {
+                was_told = true;
+                if sender.send(0, &Control::Drain).await.is_err() {
+                    break;
+                }
+            }
+            message = receiver.recv() => match message {
+                Ok((_, Control::Drained)) if was_told => break,
+                Ok(_) => {}
+                Err(_) => break,
+            },
+        }
+    }
+    if !link.is_closed() {
+        link.close(Close::Done, "the instance is leaving");
+    }
+}
+
+fn not_meant(session: &Session, meant: InstanceId) -> Failure {
+    let message = format!("the instance {} is here, not {meant}", session.instance);
+    Failure::new(Code::NotOwner, Certainty::Refused, Hop::Instance, message)
+}
+
+fn refuse(connection: &Connection, reason: &str) -> String {
+    Close::Refused.close(connection, reason);
+    reason.to_owned()
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,125 @@
+//! Whether an instance can be called without a node: in comes where it says that it listens,
+//! out goes that address once a connection that was made there has led to that very instance.
+//!
+//! The connection is made by a socket that the instance has sent nothing to, as its callers
+//! will: a firewall lets answers in that it would not let a stranger's first datagram.
+
+use std::{net::SocketAddr, time::Duration};
+
+use nano_tls::{Bundle, Expect, Identity};
+use nano_wire::{
+    InstanceId, control,
+    message::{Control, Dial, Hello, Limits, OLDEST_VERSION, VERSION},
+    socket::Dialer,
+    transport::{self, Close},
+};
+use quinn::{ClientConfig, crypto::rustls::QuicClientConfig};
+use tokio::{net::lookup_host, sync::Semaphore, time::timeout};
+
+/// Longest wait for an instance to answer where it says that it listens.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Pauses before each attempt.
+const PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
+
+/// Attempts that are under way at a time; a crowd of instances waits its turn.
+const ATTEMPTS: usize = 32;
+
+/// What instances are dialled with.
+pub struct Reach {
+    bundle: Bundle,
+    own: InstanceId,
+    limits: Limits,
+    dialer: Dialer,
+    attempts: Semaphore,
+}
+
+/// Who is dialled, and where.
+pub struct Listening {
+    /// What its certificate says.
+    pub identity: Identity,
+    /// Which process it is.
+    pub instance: InstanceId,
+    /// Where its datagrams come from.
+    pub seen: SocketAddr,
+    /// Where it wants to be called instead.
+    pub advertised: Option<String>,
+}
+
+impl Reach {
+    /// As the node that greets as `own`.
+    pub fn new(bundle: Bundle, own: InstanceId, limits: Limits) -> Self {
+        Self {
+            bundle,
+            own,
+            limits,
+            dialer: Dialer::default(),
+            attempts: Semaphore::new(ATTEMPTS),
+        }
+    }
+
+    /// Where an instance can be called; `None` if it cannot be after some attempts.
+    pub async fn confirm(&self, listening: &Listening) -> Option<String> {
+        let address = match &listening.advertised {
+            Some(address) => address.clone(),
+            None => listening.seen.to_string(),
+        };
+        for pause in PAUSES {
+            tokio::time::sleep(pause).await;
+            let attempt = async {
+                let _turn = self.attempts.acquire().await;
+                timeout(ANSWER, self.dial(listening, &address)).await
+            };
+            let instance = listening.instance;
+            match attempt.await {
+                Ok(Ok(())) => return Some(address),
+                Ok(Err(reason)) => tracing::debug!(%instance, address, reason, "not reached"),
+                Err(_) => tracing::debug!(%instance, address, "not reached: no answer"),
+            }
+        }
+        None
+    }
+
+    async fn dial(&self, listening: &Listening, address: &str) -> Result<(), String> {
+        let config = self.config(&listening.identity)?;
+        let mut found = lookup_host(address).await.map_err(text)?;
+        let target = found.next().ok_or("its name has no address")?;
+        let connecting = self.dialer.connect(config, target).map_err(text)?;
+        let connection = connecting.await.map_err(text)?;
+        let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
+        let dial = Control::Dial(Dial {
+            instance: listening.instance,
+            hello: Hello {
+                version: VERSION,
+                oldest: OLDEST_VERSION,
+                instance: self.own,
+                limits: self.limits,
+                agent: concat!("nanod/", env!("CARGO_PKG_VERSION")).to_owned(),
+            },
+        });
+        sender.send(0, &dial).await.map_err(text)?;
+        let answer = receiver.recv().await.map_err(text)?;
+        Close::Done.close(&connection, "it was only asked whether it can be called");
+        match answer {
+            (_, Control::Welcome(welcome)) if welcome.instance == listening.instance => Ok(()),
+            _ => Err("another instance answers".to_owned()),
+        }
+    }
+
+    fn config(&self, identity: &Identity) -> Result<ClientConfig, String> {
+        let expect = Expect::Identity(identity.clone());
+        let tls = self.bundle.client_config(expect).map_err(text)?;
+        let crypto = QuicClientConfig::try_from(tls).map_err(text)?;
+        let mut config = ClientConfig::new(std::sync::Arc::new(crypto));
+        config.transport_config(transport::config());
+        Ok(config)
+    }
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,71 @@
+//! Calls that go from client to instance without a node.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::time::Duration;
+
+use nano_client::{Client, Service, ServiceBuilder};
+use nano_integration::{Load, Node, until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn named(pattern: &str, name: &'static str) -> ServiceBuilder {
+    let answer = move |_, _: Value| async move { Ok(json!({ "Name": name })) };
+    Service::builder().on(pattern, answer)
+}
+
+async fn ask(client: &Client, subject: &str) -> Option<String> {
+    let answer: Value = client.act(subject, &json!({})).await.ok()?;
+    Some(answer["Name"].as_str()?.to_owned())
+}
+
+/// Waits until a client calls without the node, of which it is the sign that a frozen node
+/// does not keep it from it.
+async fn warm(client: &Client, node: &Node, subject: &str) {
+    let hasty = client.with_timeout(Duration::from_millis(200));
+    until("calls without the node", async || {
+        ask(client, subject).await?;
+        node.process.signal(Signal::STOP);
+        let answered = ask(&hasty, subject).await;
+        node.process.signal(Signal::CONT);
+        answered.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_client_goes_on_without_its_node_and_learns_what_it_missed() {
+    let mut node = Node::start().await;
+    let _one = named("a:1", "one").start(node.options()).await.unwrap();
+    let client = node.client().await;
+    warm(&client, &node, "a:1,x:2").await;
+    node.process.kill().await;
+    let load = Load::start(&client, 4, &json!({}));
+    load.runs(5_000).await;
+    let node = node.start_again().await;
+    let _two = named("a:1,x:2", "two").start(node.options()).await.unwrap();
+    until("the client to learn of it", async || {
+        (ask(&client, "a:1,x:2").await? == "two").then_some(())
+    })
+    .await;
+    assert_eq!(load.end().await, Vec::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_more_specific_pattern_wins_at_once() {
+    let node = Node::start().await;
+    let _one = named("a:1", "one").start(node.options()).await.unwrap();
+    let client = node.client().await;
+    warm(&client, &node, "a:1,x:2").await;
+    let two = named("a:1,x:2", "two").start(node.options()).await.unwrap();
+    until("the longer pattern", async || {
+        (ask(&client, "a:1,x:2").await? == "two").then_some(())
+    })
+    .await;
+    assert_eq!(ask(&client, "a:1,x:3").await.unwrap(), "one");
+    two.drain().await;
+    until("the shorter pattern", async || {
+        (ask(&client, "a:1,x:2").await? == "one").then_some(())
+    })
+    .await;
+}
