@@ -3,9 +3,12 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{self, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,6 +17,7 @@ use nano_routing::{Tree, canonical};
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, InstanceId, ReplyHeader,
     lane::{Answer, BodyError, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
+    message::Policy,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -42,9 +46,59 @@ pub(crate) struct Waiter {
 /// A link of the library.
 pub(crate) type PeerLink = Link<Peer>;
 
+/// One pattern of a service.
+pub(crate) struct Served {
+    handler: Arc<dyn Handle>,
+    policy: Policy,
+    running: AtomicU32,
+}
+
+impl Served {
+    /// A pattern that nobody calls yet.
+    pub(crate) fn new(handler: Arc<dyn Handle>, policy: Policy) -> Self {
+        Self {
+            handler,
+            policy,
+            running: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes one more call, within what was declared.
+    fn enter(self: &Arc<Self>, body: u64) -> Result<Running, Failure> {
+        let refused = |code, message| failed(code, Certainty::Refused, message);
+        if let Some(limit) = self.policy.max_body.filter(|limit| body > *limit) {
+            let message = format!(
+                "the body of {body} bytes is over the {limit} bytes that the instance takes"
+            );
+            return Err(refused(Code::TooLarge, message));
+        }
+        let running = Running(Arc::clone(self));
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        match self.policy.max_concurrent {
+            Some(limit) if before >= limit => {
+                let message = format!("the instance runs {limit} calls at a time, and no more");
+                Err(refused(Code::Overloaded, message).retry_after(FULL_RETRY))
+            }
+            _ => Ok(running),
+        }
+    }
+}
+
+/// A call that a pattern's instance has taken.
+struct Running(Arc<Served>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// When to come back to an instance that is full.
+const FULL_RETRY: Duration = Duration::from_millis(50);
+
 /// The handlers of a service, and where they run.
 pub(crate) struct Handlers {
-    by_pattern: Tree<Arc<dyn Handle>>,
+    by_pattern: Tree<Arc<Served>>,
     runtime: runtime::Handle,
     /// Of that runtime, unless it does the network's work too.
     dispatcher: Option<Arc<Dispatcher>>,
@@ -52,11 +106,7 @@ pub(crate) struct Handlers {
 
 impl Handlers {
     /// Handlers that run on a runtime.
-    pub(crate) fn new(
-        by_pattern: Tree<Arc<dyn Handle>>,
-        runtime: runtime::Handle,
-        io: &Io,
-    ) -> Self {
+    pub(crate) fn new(by_pattern: Tree<Arc<Served>>, runtime: runtime::Handle, io: &Io) -> Self {
         let dispatcher = (runtime.id() != io.id()).then(|| Dispatcher::of(&runtime));
         Self {
             by_pattern,
@@ -84,7 +134,7 @@ impl Handler for Peer {
     type Job = AbortHandle;
 
     fn on_call(&self, link: &Arc<PeerLink>, call: IncomingCall<'_>) {
-        let (handlers, handler) = match self.accept(&call) {
+        let (handlers, running) = match self.accept(&call) {
             Ok(accepted) => accepted,
             Err(failure) => {
                 link.fail(call.id, &failure.at_instance(self.session.instance));
@@ -99,7 +149,7 @@ impl Handler for Peer {
                 has_begun: false,
                 is_answered: false,
             },
-            handler,
+            running,
             context: self.context(&call),
         });
         let encoding = call.header.encoding;
@@ -188,7 +238,7 @@ impl Peer {
     }
 
     /// Finds the handler of a call that may be run.
-    fn accept(&self, call: &IncomingCall<'_>) -> Result<(&Handlers, Arc<dyn Handle>), Failure> {
+    fn accept(&self, call: &IncomingCall<'_>) -> Result<(&Handlers, Running), Failure> {
         let refused = |code, message| failed(code, Certainty::Refused, message);
         let subject = canonical(call.header.subject)
             .map_err(|error| refused(Code::BadRequest, error.to_string()))?;
@@ -197,11 +247,15 @@ impl Peer {
             refused(Code::NotOwner, message)
         };
         let handlers = self.session.handlers.as_ref().ok_or_else(not_owner)?;
-        let (_, handler) = handlers
+        let (_, served) = handlers
             .by_pattern
             .longest_match(&subject)
             .ok_or_else(not_owner)?;
-        Ok((handlers, Arc::clone(handler)))
+        let body = match &call.body {
+            InBody::Inline(slice) => slice.len() as u64,
+            InBody::Streamed(body) => body.len(),
+        };
+        Ok((handlers, served.enter(body)?))
     }
 
     fn context(&self, call: &IncomingCall<'_>) -> Context {
@@ -218,7 +272,7 @@ impl Peer {
 /// A call that is about to run.
 pub(crate) struct Run {
     answer_to: AnswerTo,
-    handler: Arc<dyn Handle>,
+    running: Running,
     context: Context,
 }
 
@@ -289,7 +343,13 @@ impl Run {
 
     async fn answer(mut self: Box<Self>, body: Body) {
         self.answer_to.has_begun = true;
-        let handled = async { self.handler.handle(self.context.clone(), body).await };
+        let handled = async {
+            self.running
+                .0
+                .handler
+                .handle(self.context.clone(), body)
+                .await
+        };
         let result = AssertUnwindSafe(handled)
             .catch_unwind()
             .await

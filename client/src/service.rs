@@ -10,7 +10,7 @@ use tokio::runtime;
 use crate::{
     Body, ConnectError, Context, HandlerError, Options,
     handler::{Handle, Raw, Typed},
-    peer::Handlers,
+    peer::{Handlers, Served},
     session::Session,
 };
 
@@ -113,8 +113,9 @@ impl ServiceBuilder {
         for route in self.routes {
             let pattern = Pattern::parse(&route.pattern)
                 .map_err(|error: PatternError| ConnectError::Pattern(route.pattern, error))?;
+            let served = Served::new(route.handler, route.policy.clone());
             patterns.push((pattern.clone(), route.policy));
-            by_pattern.insert(pattern, route.handler);
+            by_pattern.insert(pattern, Arc::new(served));
         }
         let io = options.io()?;
         let handlers = Handlers::new(by_pattern, runtime, &io);
