@@ -30,7 +30,9 @@
 //! was started. Every failed call is a [`CallError`],
 //! which says whether its handler may have run.
 
+mod attempts;
 mod body;
+mod cache;
 mod client;
 mod dispatch;
 mod error;
@@ -38,7 +40,6 @@ mod handler;
 mod io;
 mod options;
 mod peer;
-mod routes;
 mod service;
 mod session;
 

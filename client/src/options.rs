@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use nano_routing::BudgetSettings as RetryLimits;
 use nano_tls::{Kind, Name, SECRET_VARIABLE, Secret, SecretSource};
 use tokio::runtime;
 
@@ -57,6 +58,8 @@ pub struct Options {
     /// Where callers reach a service without a node, `host:port`, if not at the address that
     /// the node sees.
     pub advertise: Option<String>,
+    /// How many calls may be tried again.
+    pub retry: RetryLimits,
 }
 
 impl Default for Options {
@@ -74,6 +77,7 @@ impl Default for Options {
             io_thread: true,
             direct: true,
             advertise: None,
+            retry: RetryLimits::default(),
         }
     }
 }

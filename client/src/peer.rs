@@ -94,7 +94,7 @@ impl Drop for Running {
 }
 
 /// When to come back to an instance that is full.
-const FULL_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const FULL_RETRY: Duration = Duration::from_millis(50);
 
 /// The handlers of a service, and where they run.
 pub(crate) struct Handlers {

@@ -23,17 +23,20 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use nano_routing::Pattern;
+use nano_routing::{Pattern, RetryBudget};
 use nano_wire::{InstanceId, message::Policy, socket::Dialer};
 use quinn::{ClientConfig, Connecting};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ConnectError, Options,
+    cache::Cache,
     io::Io,
     peer::{Handlers, PeerLink},
-    routes::Routes,
 };
 
 use keep::Keeper;
@@ -45,8 +48,12 @@ pub(crate) struct Session {
     pub(crate) io: Arc<Io>,
     pub(crate) handlers: Option<Handlers>,
     pub(crate) options: Options,
+    /// From when on times count.
+    begun: Instant,
+    /// Of all calls.
+    budget: RetryBudget,
     /// Who serves what.
-    pub(crate) routes: Routes,
+    pub(crate) cache: Cache,
     /// Of a service: by them it has its session, and takes its callers.
     sockets: Dialer,
     /// What serves those callers.
@@ -90,8 +97,10 @@ impl Session {
             instance: InstanceId::random(),
             io,
             handlers,
+            begun: Instant::now(),
+            budget: RetryBudget::new(options.retry.clone()),
             options,
-            routes: Routes::new(),
+            cache: Cache::new(),
             sockets: Dialer::default(),
             callers: TaskTracker::new(),
             patterns,

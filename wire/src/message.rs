@@ -88,6 +88,8 @@ impl Extensions<'_> {
     pub const REQUEST_ID: u16 = 2;
     /// The instance that one node picked and another has the session of: its id, 16 bytes.
     pub const INSTANCE: u16 = 3;
+    /// Instances that the caller has tried, and a node is to leave out: 16 bytes each.
+    pub const TRIED: u16 = 4;
 
     /// The value of one extension.
     #[must_use]

@@ -85,7 +85,7 @@ impl Attended {
     /// Begins to use the node: it is told where this process listens, and asked for what
     /// is known of routes.
     pub(super) async fn begin(&mut self, session: &Session) {
-        session.routes.begin_session();
+        session.cache.begin_session();
         if session.listens() {
             let listen = Control::Listen(session.options.advertise.clone());
             // A connection that has ended is noticed where it is read.
@@ -129,7 +129,7 @@ impl Attended {
                 () = session.callers.wait(), if self.node_let_go => {
                     return self.close().await;
                 }
-                messages = session.routes.messages(), if self.node_leaves == NodeLeaves::No => {
+                messages = session.cache.messages(), if self.node_leaves == NodeLeaves::No => {
                     for message in messages {
                         if self.sender.send(0, &message).await.is_err() {
                             return self.ended();
@@ -199,9 +199,9 @@ async fn until(time: Option<Instant>) {
 /// Takes what a node tells of routes.
 fn learn(session: &Session, message: Control) {
     match message {
-        Control::Resolved(resolved) => session.routes.resolved(resolved),
-        Control::Changed(route) => session.routes.changed(route),
-        Control::Forget(subject) => session.routes.forget(&subject),
+        Control::Resolved(resolved) => session.cache.resolved(resolved),
+        Control::Changed(route) => session.cache.changed(route),
+        Control::Forget(subject) => session.cache.forget(&subject),
         _ => {}
     }
 }

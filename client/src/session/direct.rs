@@ -33,9 +33,9 @@ use super::{
 };
 use crate::{
     ConnectError,
+    cache::Remote,
     io::client_config,
     peer::{Peer, PeerLink},
-    routes::Remote,
 };
 
 /// Longest wait for an instance to answer, and of an instance for its caller's greeting.

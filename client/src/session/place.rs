@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{canonical, pick};
+use nano_routing::{Instances, NonePicked, Outcome, at_most_half_out, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop,
+    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
     failure::Retry,
     frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
@@ -21,16 +21,17 @@ use nano_wire::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Mutex, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{Session, State};
 use crate::{
     Body, CallError,
+    attempts::{Attempts, Next},
+    cache::Target,
     dispatch::Dispatcher,
     handler::Origin,
-    peer::{PeerLink, Waiter},
-    routes::Target,
+    peer::{FULL_RETRY, PeerLink, Waiter},
 };
 
 /// Calls that wait for room, in their order; one at a time tries.
@@ -53,8 +54,19 @@ struct Placed {
     link: Arc<PeerLink>,
     id: CallId,
     answer: oneshot::Receiver<Result<Body, Failure>>,
-    /// The instance that it was given to without a node.
-    at: Option<Arc<Target>>,
+}
+
+/// A call that counts as one of an instance's until it has ended.
+struct Engaged {
+    target: Arc<Target>,
+    /// All instances of the pattern.
+    targets: Instances<Arc<Target>>,
+    /// When the session began.
+    origin: Instant,
+    begun: Instant,
+    /// How long the caller waits.
+    patience: Duration,
+    outcome: Outcome,
 }
 
 impl Session {
@@ -84,7 +96,8 @@ impl Session {
         })
     }
 
-    /// Calls, and waits for the answer until the deadline.
+    /// Calls, and waits for the answer until the deadline. What fails in a way that the
+    /// protocol has for that is tried again.
     pub(crate) async fn act_raw(
         self: &Arc<Self>,
         subject: &str,
@@ -92,29 +105,108 @@ impl Session {
         timeout: Duration,
         origin: Origin,
     ) -> Result<Body, CallError> {
+        let now = Instant::now();
         let call = Outgoing {
             subject: canonical(subject)
                 .map_err(|error| failure(Code::BadRequest, error.to_string()))?,
             body,
-            deadline: Instant::now() + timeout.min(LONGEST_DEADLINE),
+            deadline: now + timeout.min(LONGEST_DEADLINE),
             origin,
         };
-        if self.options.direct
-            && let Some(placed) = self.place_directly(&call)
-        {
-            match placed.answer().await {
-                Err(failure) if is_worth_another(&failure) => self.routes.doubt(&call.subject),
-                answer => return answer,
+        self.budget.count_call(now - self.begun);
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.attempt(&call, attempts.tried()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let now = Instant::now();
+            if failure.retry() == Retry::FreeAfterResolve {
+                self.cache.doubt(&call.subject);
+            }
+            match attempts.failed(
+                failure,
+                self.cache.is_idempotent(&call.subject),
+                &self.budget,
+                now - self.begun,
+                call.deadline - now,
+            ) {
+                Next::Fail(failure) => return Err(*failure),
+                Next::Again(Duration::ZERO) => {}
+                Next::Again(pause) => drop(self.io.run(sleep(pause)).await),
             }
         }
-        if let Some(placed) = self.place_now(&call) {
-            return placed.answer().await;
+    }
+
+    /// Gives the call to an instance that is known, or to a node that finds one.
+    async fn attempt(
+        self: &Arc<Self>,
+        call: &Outgoing<'_>,
+        tried: &[InstanceId],
+    ) -> Result<Body, CallError> {
+        let engaged = self.engage(call, tried)?;
+        let placed = engaged
+            .as_ref()
+            .and_then(|engaged| self.place_directly(call, engaged));
+        match placed {
+            Some(placed) => placed.answer_of(engaged).await,
+            None => self.by_node(call, tried, engaged).await,
+        }
+    }
+
+    /// Places a call on the connection with its instance, if there is one. What the instance
+    /// does not take, a node may give to another.
+    fn place_directly(self: &Arc<Self>, call: &Outgoing<'_>, engaged: &Engaged) -> Option<Placed> {
+        let link = engaged.target.remote.link(self)?;
+        let hops = call.origin.hops.checked_sub(1)?;
+        call.place(&link, hops, &[]).ok()
+    }
+
+    /// Picks one of the instances of a subject, if they are known.
+    fn engage(
+        &self,
+        call: &Outgoing<'_>,
+        tried: &[InstanceId],
+    ) -> Result<Option<Engaged>, CallError> {
+        if !self.options.direct {
+            return Ok(None);
+        }
+        let Some(targets) = self.cache.find(&call.subject) else {
+            return Ok(None);
+        };
+        let now = Instant::now();
+        let was_tried = |target: &Arc<Target>| tried.contains(&target.remote.instance);
+        let time = now - self.begun;
+        match pick(targets.candidates(), time, fastrand::u64(..), was_tried) {
+            Ok(target) if target.begin(time) => Ok(Some(Engaged {
+                target: Arc::clone(target),
+                targets: targets.clone(),
+                origin: self.begun,
+                begun: now,
+                patience: call.deadline - now,
+                outcome: Outcome::Unknown,
+            })),
+            Ok(_) | Err(NonePicked::Full) => Err(full()),
+            // A node may know of others by now.
+            Err(NonePicked::Unreachable) => Ok(None),
+        }
+    }
+
+    /// Calls through the node.
+    async fn by_node(
+        self: &Arc<Self>,
+        call: &Outgoing<'_>,
+        tried: &[InstanceId],
+        engaged: Option<Engaged>,
+    ) -> Result<Body, CallError> {
+        if let Some(placed) = self.place_now(call, tried) {
+            return placed.answer_of(engaged).await;
         }
         let session = Arc::clone(self);
-        let call = call.into_owned();
-        let placed = async move { session.place_later(call).await };
+        let (call, tried) = (call.to_owned(), tried.to_vec());
+        let placed = async move { session.place_later(call, tried).await };
         match self.io.run(placed).await {
-            Some(placed) => placed?.answer().await,
+            Some(placed) => placed?.answer_of(engaged).await,
             None => {
                 let message = "the runtime that the client was connected on has ended";
                 Err(failure(Code::ConnectionLost, message))
@@ -122,31 +214,22 @@ impl Session {
         }
     }
 
-    /// Places a call on a connection with one of the instances of its subject, if they are
-    /// known and the one that is picked is connected.
-    fn place_directly(self: &Arc<Self>, call: &Outgoing<'_>) -> Option<Placed> {
-        let found = self.routes.find(&call.subject)?;
-        let target = pick(found.targets.as_slice(), fastrand::u64(..))?;
-        let link = target.remote.link(self)?;
-        // What the instance does not take, the node may give to another.
-        let mut placed = call.place(&link, call.origin.hops.checked_sub(1)?).ok()?;
-        target.remote.in_flight.begin();
-        placed.at = Some(Arc::clone(target));
-        Some(placed)
-    }
-
     /// Places a call if the link has room and nobody waits for it.
-    fn place_now(&self, call: &Outgoing<'_>) -> Option<Placed> {
+    fn place_now(&self, call: &Outgoing<'_>, tried: &[InstanceId]) -> Option<Placed> {
         if self.queue(call).waiting.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let link = self.link.load_full()?;
-        call.place(&link, call.origin.hops).ok()
+        call.place(&link, call.origin.hops, tried).ok()
     }
 
     /// Waits its turn, for a link, and for room on it.
-    async fn place_later(&self, call: Outgoing<'static>) -> Result<Placed, CallError> {
-        timeout_at(call.deadline, self.place_when_ready(&call))
+    async fn place_later(
+        &self,
+        call: Outgoing<'static>,
+        tried: Vec<InstanceId>,
+    ) -> Result<Placed, CallError> {
+        timeout_at(call.deadline, self.place_when_ready(&call, &tried))
             .await
             .unwrap_or_else(|_| {
                 let message = "the deadline passed while the call waited for room on its way out";
@@ -154,7 +237,11 @@ impl Session {
             })
     }
 
-    async fn place_when_ready(&self, call: &Outgoing<'_>) -> Result<Placed, CallError> {
+    async fn place_when_ready(
+        &self,
+        call: &Outgoing<'_>,
+        tried: &[InstanceId],
+    ) -> Result<Placed, CallError> {
         let mut state = self.state.subscribe();
         loop {
             state.borrow_and_update();
@@ -163,7 +250,7 @@ impl Session {
                 self.changed(&mut state).await;
                 continue;
             };
-            match self.place_in_turn(call, &link).await {
+            match self.place_in_turn(call, &link, tried).await {
                 Ok(placed) => return Ok(placed),
                 Err(Reason::TooLarge(limit)) => {
                     let message = format!(
@@ -184,11 +271,12 @@ impl Session {
         &self,
         call: &Outgoing<'_>,
         link: &Arc<PeerLink>,
+        tried: &[InstanceId],
     ) -> Result<Placed, Reason> {
         let queue = self.queue(call);
         let _waiting = Waiting::new(&queue.waiting);
         let _turn = queue.turn.lock().await;
-        let attempt = || match call.place(link, call.origin.hops) {
+        let attempt = || match call.place(link, call.origin.hops, tried) {
             Err(Reason::Full) => None,
             outcome => Some(outcome),
         };
@@ -212,16 +300,27 @@ impl Session {
 }
 
 impl Outgoing<'_> {
-    fn into_owned(self) -> Outgoing<'static> {
+    fn to_owned(&self) -> Outgoing<'static> {
         Outgoing {
-            subject: Cow::Owned(self.subject.into_owned()),
-            body: self.body,
+            subject: Cow::Owned(self.subject.to_string()),
+            body: self.body.clone(),
             deadline: self.deadline,
             origin: self.origin,
         }
     }
 
-    fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
+    /// Gives it to a link; `tried` are the instances that a node is to leave out.
+    fn place(
+        &self,
+        link: &Arc<PeerLink>,
+        hops: u8,
+        tried: &[InstanceId],
+    ) -> Result<Placed, Reason> {
+        let tried: Vec<u8> = tried.iter().flat_map(|instance| instance.0).collect();
+        let mut extensions = Extensions::default();
+        if !tried.is_empty() {
+            extensions.0.push((Extensions::TRIED, &tried));
+        }
         let (sender, answer) = oneshot::channel();
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
@@ -233,7 +332,7 @@ impl Outgoing<'_> {
             encoding: self.body.encoding,
             flags: 0,
             streamed: None,
-            extensions: Extensions::default(),
+            extensions,
         };
         let body = OutBody::Bytes(self.body.bytes.clone());
         let waiter = Waiter {
@@ -246,7 +345,6 @@ impl Outgoing<'_> {
                 link: Arc::clone(link),
                 id,
                 answer,
-                at: None,
             }),
             Err(refused) => Err(refused.reason),
         }
@@ -254,7 +352,24 @@ impl Outgoing<'_> {
 }
 
 impl Placed {
-    async fn answer(mut self) -> Result<Body, CallError> {
+    /// The answer of a call that was given to an instance, or to a node in its stead.
+    async fn answer_of(self, engaged: Option<Engaged>) -> Result<Body, CallError> {
+        match engaged {
+            Some(engaged) => self.answer(engaged).await,
+            None => self.wait().await,
+        }
+    }
+
+    async fn answer(self, mut engaged: Engaged) -> Result<Body, CallError> {
+        let result = self.wait().await;
+        engaged.outcome = match &result {
+            Ok(_) => Outcome::Answered,
+            Err(failure) => failure.outcome(engaged.patience, &engaged.target.policy),
+        };
+        result
+    }
+
+    async fn wait(mut self) -> Result<Body, CallError> {
         (&mut self.answer).await.unwrap_or_else(|_| {
             Err(Failure::new(
                 Code::ConnectionLost,
@@ -270,9 +385,16 @@ impl Drop for Placed {
     fn drop(&mut self) {
         // Does nothing for a call that has ended.
         self.link.cancel(self.id);
-        if let Some(target) = &self.at {
-            target.remote.in_flight.end();
-        }
+    }
+}
+
+impl Drop for Engaged {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let time = now - self.origin;
+        let may_be_out = || at_most_half_out(self.targets.as_slice(), time);
+        self.target
+            .end(self.outcome, now - self.begun, time, may_be_out);
     }
 }
 
@@ -291,12 +413,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Whether the node may find an instance that takes a call which one has not taken.
-fn is_worth_another(failure: &Failure) -> bool {
-    matches!(
-        failure.retry(),
-        Retry::Yes | Retry::Free | Retry::FreeAfterResolve
-    )
+fn full() -> Failure {
+    let message = "the instances have as many calls in flight as they take";
+    failure(Code::Overloaded, message).retry_after(FULL_RETRY)
 }
 
 fn failure(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {

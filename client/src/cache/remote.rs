@@ -3,12 +3,13 @@
 //! owns the connection's control stream.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
-use nano_routing::InFlight;
+use nano_routing::{Figures, Pattern};
 use nano_tls::Identity;
 use nano_wire::InstanceId;
 use parking_lot::Mutex;
@@ -26,7 +27,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// One instance. Its connection lasts as long as somebody holds it.
 pub(crate) struct Remote {
     pub(crate) instance: InstanceId,
-    pub(crate) in_flight: InFlight,
+    /// What its calls tell of it, by pattern.
+    figures: Mutex<HashMap<Pattern, Arc<Figures>>>,
     /// What its certificate has to say; `None` if no certificate can.
     identity: Option<Identity>,
     link: ArcSwapOption<PeerLink>,
@@ -50,7 +52,7 @@ impl Remote {
         let gone = CancellationToken::new();
         Self {
             instance,
-            in_flight: InFlight::new(),
+            figures: Mutex::default(),
             identity: Identity::parse_uri(identity).ok(),
             link: ArcSwapOption::empty(),
             way: Mutex::default(),
@@ -63,6 +65,12 @@ impl Remote {
     pub(super) fn has_identity(&self, identity: &str) -> bool {
         let own = self.identity.as_ref().map(Identity::to_string);
         own.as_deref() == Some(identity)
+    }
+
+    /// What the calls of a pattern tell of it.
+    pub(super) fn figures(&self, pattern: &Pattern) -> Arc<Figures> {
+        let mut figures = self.figures.lock();
+        Arc::clone(figures.entry(pattern.clone()).or_default())
     }
 
     /// Where it can be dialled, if it can. A new address is worth an attempt at once.

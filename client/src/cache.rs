@@ -16,7 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nano_routing::{Candidate, Instances, Keyed, Pattern, Standing, Tree};
+use nano_routing::{Candidate, Figures, HealthSettings, Instances, Keyed, Outcome, Pattern, Reach, Tree};
 use nano_wire::{
     InstanceId,
     message::{Control, Policy, Resolved, Route, RouteInstance},
@@ -37,7 +37,7 @@ const ASKING: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is known. Shared by the calls, which read it, and the session's task.
-pub(crate) struct Routes {
+pub(crate) struct Cache {
     known: ArcSwap<Known>,
     clock: Clock,
     book: Mutex<Book>,
@@ -76,16 +76,11 @@ struct Book {
 pub(crate) struct Target {
     pub(crate) remote: Arc<Remote>,
     pub(crate) policy: Policy,
+    figures: Arc<Figures>,
     is_suspect: bool,
 }
 
-/// Who serves a subject, as far as is known.
-pub(crate) struct Found {
-    pub(crate) pattern: Pattern,
-    pub(crate) targets: Instances<Arc<Target>>,
-}
-
-impl Routes {
+impl Cache {
     pub(crate) fn new() -> Self {
         Self {
             known: ArcSwap::default(),
@@ -97,25 +92,30 @@ impl Routes {
 
     /// Who serves a subject in its one form. If that is not known the node is asked, for
     /// later calls.
-    pub(crate) fn find(&self, subject: &str) -> Option<Found> {
+    pub(crate) fn find(&self, subject: &str) -> Option<Instances<Arc<Target>>> {
         let known = self.known.load();
         if let Some((_, used)) = known.whole.longest_match(subject) {
             used.note(&self.clock);
-            let (pattern, targets) = known.routes.longest_match(subject)?;
-            return Some(Found {
-                pattern: pattern.clone(),
-                targets: targets.clone(),
-            });
+            let (_, targets) = known.routes.longest_match(subject)?;
+            return Some(targets.clone());
         }
         if let Some(single) = known.single.get(subject) {
             single.used.note(&self.clock);
-            return Some(Found {
-                pattern: single.pattern.clone(),
-                targets: single.targets.clone(),
-            });
+            return Some(single.targets.clone());
         }
         self.ask(subject);
         None
+    }
+
+    /// Whether everyone who may be given a call declares that it may be given twice, as far as
+    /// is known.
+    pub(crate) fn is_idempotent(&self, subject: &str) -> bool {
+        let known = self.known.load();
+        let whole = known.whole.longest_match(subject);
+        let whole = whole.and_then(|_| known.routes.longest_match(subject));
+        let single = || Some(&known.single.get(subject)?.targets);
+        let targets = whole.map(|(_, targets)| targets).or_else(single);
+        targets.is_some_and(|targets| targets.iter().all(|target| target.policy.idempotent))
     }
 
     /// Asks for a subject again, whatever is known of it: it was wrong.
@@ -254,7 +254,7 @@ impl Known {
         self.drop_whole(root);
         self.whole.insert(root.clone(), Arc::new(used));
         for (pattern, targets) in routes {
-            self.routes.insert(pattern, targets);
+            self.cache.insert(pattern, targets);
         }
     }
 
@@ -291,9 +291,9 @@ impl Known {
         if self.whole.longest_match(root.as_str()).is_some() {
             return;
         }
-        let below: Vec<_> = self.routes.under(root).map(|(p, _)| p.clone()).collect();
+        let below: Vec<_> = self.cache.under(root).map(|(p, _)| p.clone()).collect();
         for pattern in below {
-            self.routes.remove(pattern.as_str());
+            self.cache.remove(pattern.as_str());
         }
         let below: Vec<_> = self.single.under(root).map(|(s, _)| s.clone()).collect();
         for subject in below {
@@ -315,11 +315,11 @@ impl Book {
         let targets = route
             .instances
             .into_iter()
-            .map(|instance| self.target(instance));
+            .map(|instance| self.target(&pattern, instance));
         Some((pattern, targets.collect()))
     }
 
-    fn target(&mut self, instance: RouteInstance) -> Arc<Target> {
+    fn target(&mut self, pattern: &Pattern, instance: RouteInstance) -> Arc<Target> {
         let id = instance.instance;
         let known = self.remotes.get(&id).and_then(Weak::upgrade);
         let remote = known.filter(|known| known.has_identity(&instance.identity));
@@ -331,10 +331,30 @@ impl Book {
         });
         remote.is_at(instance.address);
         Arc::new(Target {
+            figures: remote.figures(pattern),
             remote,
             policy: instance.policy,
             is_suspect: instance.is_suspect,
         })
+    }
+}
+
+impl Target {
+    /// A call is to be given to it; false if it has as many as it takes.
+    pub(crate) fn begin(&self, now: Duration) -> bool {
+        self.figures.begin(self.policy.max_concurrent, now)
+    }
+
+    /// A call has ended, so long after it began.
+    pub(crate) fn end(
+        &self,
+        outcome: Outcome,
+        took: Duration,
+        now: Duration,
+        may_be_out: impl FnOnce() -> bool,
+    ) {
+        let settings = HealthSettings::default();
+        self.figures.end(outcome, took, now, &settings, may_be_out);
     }
 }
 
@@ -344,17 +364,32 @@ impl Keyed for Target {
     fn id(&self) -> InstanceId {
         self.remote.instance
     }
+
+    fn weight(&self) -> u16 {
+        self.policy.weight.unwrap_or(1)
+    }
 }
 
 impl Candidate for Target {
-    fn standing(&self) -> Standing {
-        if self.is_suspect || self.remote.is_silent() {
-            return Standing::Suspect;
+    fn reach(&self) -> Reach {
+        if self.remote.is_silent() {
+            Reach::Gone
+        } else if self.is_suspect {
+            Reach::Suspect
+        } else {
+            Reach::Connected
         }
-        Standing::Ready
     }
 
-    fn in_flight(&self) -> u32 {
-        self.remote.in_flight.get()
+    fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn limit(&self) -> Option<u32> {
+        self.policy.max_concurrent
+    }
+
+    fn weight(&self) -> u16 {
+        Keyed::weight(self)
     }
 }

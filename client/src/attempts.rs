@@ -1,0 +1,231 @@
+//! Whether a failed call is tried again: in come its failures one by one, out goes what to do
+//! next, by the protocol's table. Used by whoever is outermost: the library for its callers,
+//! a node for callers over HTTP. The time is an argument.
+
+use std::time::Duration;
+
+use nano_routing::RetryBudget;
+use nano_wire::{Certainty, Code, Failure, InstanceId, failure::Retry};
+
+/// Retries of one call that its instances ask for, by leaving or not owning the subject.
+const FREE: u32 = 3;
+
+/// Retries of one call out of the budget.
+const PAID: u32 = 3;
+
+/// Waits of one call for an instance to come back. Together they are short: where nobody
+/// comes back, callers are to know soon.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// Longest wait before an overloaded instance is called again.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// What a call has been through.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    free: u32,
+    paid: u32,
+    waits: usize,
+    /// How far it may have got before.
+    furthest: Option<Certainty>,
+    tried: Vec<InstanceId>,
+}
+
+/// What becomes of a failed call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It has failed, with all that it has been through.
+    Fail(Box<Failure>),
+    /// It is tried again after a pause, elsewhere than where it has been.
+    Again(Duration),
+}
+
+impl Attempts {
+    /// The instances that a further attempt is to leave out.
+    #[must_use]
+    pub fn tried(&self) -> &[InstanceId] {
+        &self.tried
+    }
+
+    /// Takes a failure. `is_idempotent` says whether everyone who may be given the call, then
+    /// and now, declares that it may be given twice.
+    pub fn failed(
+        &mut self,
+        failure: Failure,
+        is_idempotent: bool,
+        budget: &RetryBudget,
+        now: Duration,
+        remaining: Duration,
+    ) -> Next {
+        let pause = self.pause(&failure, is_idempotent, budget, now);
+        let further = furthest(self.furthest, failure.certainty);
+        match pause.filter(|pause| *pause < remaining) {
+            Some(pause) => {
+                self.furthest = Some(further);
+                let instance = failure.instance;
+                self.tried
+                    .extend(instance.filter(|id| !self.tried.contains(id)));
+                Next::Again(pause)
+            }
+            None => Next::Fail(Box::new(Failure {
+                certainty: further,
+                ..failure
+            })),
+        }
+    }
+
+    fn pause(
+        &mut self,
+        failure: &Failure,
+        is_idempotent: bool,
+        budget: &RetryBudget,
+        now: Duration,
+    ) -> Option<Duration> {
+        match failure.retry() {
+            Retry::No => None,
+            Retry::IfIdempotent if !is_idempotent => None,
+            Retry::Free | Retry::FreeAfterResolve => {
+                self.free += 1;
+                (self.free <= FREE).then_some(Duration::ZERO)
+            }
+            // Who does not say when to come back expects nobody back.
+            Retry::AfterWait if failure.retry_after_ms.is_none() => None,
+            Retry::AfterWait => {
+                let wait = WAITS.get(self.waits).copied()?;
+                self.waits += 1;
+                budget.take_retry(now).then_some(wait)
+            }
+            Retry::Yes | Retry::IfIdempotent => {
+                self.paid += 1;
+                let may_be = self.paid <= PAID && budget.take_retry(now);
+                may_be.then(|| self.come_back(failure))
+            }
+        }
+    }
+
+    /// An instance that is full says when to come back, but another one may have room.
+    fn come_back(&self, failure: &Failure) -> Duration {
+        match failure.retry_after_ms {
+            Some(wait) if failure.code == Code::Overloaded && self.paid > 1 => {
+                Duration::from_millis(wait.into()).min(LONGEST_WAIT)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// How far a call may have got that got so far before, and now so far.
+fn furthest(before: Option<Certainty>, now: Certainty) -> Certainty {
+    let rank = |certainty: Certainty| match certainty {
+        Certainty::NotSent => 0,
+        Certainty::Refused => 1,
+        Certainty::MaybeExecuted => 2,
+        Certainty::Executed => 3,
+    };
+    match before {
+        Some(before) if rank(before) > rank(now) => before,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nano_routing::BudgetSettings;
+    use nano_wire::Hop;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(9);
+
+    fn failure(code: Code, certainty: Certainty) -> Failure {
+        Failure::new(code, certainty, Hop::Instance, "of a test")
+    }
+
+    fn budget(per_second: u32) -> RetryBudget {
+        RetryBudget::new(BudgetSettings {
+            percent: 0,
+            per_second,
+        })
+    }
+
+    /// How often a call that always fails in this way is tried again.
+    fn retries(failure: &Failure, is_idempotent: bool, budget: &RetryBudget) -> u32 {
+        let mut attempts = Attempts::default();
+        let mut retries = 0;
+        while let Next::Again(_) =
+            attempts.failed(failure.clone(), is_idempotent, budget, Duration::ZERO, LONG)
+        {
+            retries += 1;
+        }
+        retries
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_kept() {
+        let (plenty, none) = (budget(1_000), budget(0));
+        let lost = |certainty| failure(Code::ConnectionLost, certainty);
+        let refused = |code| failure(code, Certainty::Refused);
+        for (failure, is_idempotent, paid, unpaid) in [
+            (refused(Code::Draining), false, 3, 3),
+            (refused(Code::NotOwner), false, 3, 3),
+            (refused(Code::Overloaded), false, 3, 0),
+            (lost(Certainty::NotSent), false, 3, 0),
+            (lost(Certainty::MaybeExecuted), false, 0, 0),
+            (lost(Certainty::MaybeExecuted), true, 3, 0),
+            (
+                failure(Code::Deadline, Certainty::MaybeExecuted),
+                true,
+                0,
+                0,
+            ),
+            (
+                failure(Code::HandlerFailed, Certainty::Executed),
+                true,
+                0,
+                0,
+            ),
+            (failure(Code::NoRoute, Certainty::NotSent), true, 0, 0),
+            (failure(Code::NoInstance, Certainty::NotSent), true, 0, 0),
+        ] {
+            assert_eq!(retries(&failure, is_idempotent, &plenty), paid, "{failure}");
+            assert_eq!(retries(&failure, is_idempotent, &none), unpaid, "{failure}");
+        }
+        let returning = failure(Code::NoInstance, Certainty::NotSent).retry_after(LONG);
+        assert_eq!(retries(&returning, false, &plenty), 2);
+    }
+
+    #[test]
+    fn a_call_that_may_have_run_once_is_never_said_not_to_have() {
+        let mut attempts = Attempts::default();
+        let plenty = budget(1_000);
+        let mut failed = |failure, is_idempotent| {
+            attempts.failed(failure, is_idempotent, &plenty, Duration::ZERO, LONG)
+        };
+        let lost = failure(Code::ConnectionLost, Certainty::MaybeExecuted);
+        assert_eq!(failed(lost, true), Next::Again(Duration::ZERO));
+        let gone = failure(Code::NoRoute, Certainty::NotSent);
+        let Next::Fail(last) = failed(gone, true) else {
+            panic!("a route that is gone is not looked for again");
+        };
+        assert_eq!(
+            (last.code, last.certainty),
+            (Code::NoRoute, Certainty::MaybeExecuted)
+        );
+    }
+
+    #[test]
+    fn a_retry_is_elsewhere_and_within_the_deadline() {
+        let mut attempts = Attempts::default();
+        let plenty = budget(1_000);
+        let here = InstanceId([1; 16]);
+        let full = failure(Code::Overloaded, Certainty::Refused)
+            .at_instance(here)
+            .retry_after(LONGEST_WAIT);
+        let mut failed =
+            |remaining| attempts.failed(full.clone(), false, &plenty, Duration::ZERO, remaining);
+        assert_eq!(failed(LONG), Next::Again(Duration::ZERO));
+        assert_eq!(failed(LONG), Next::Again(LONGEST_WAIT));
+        assert!(matches!(failed(LONGEST_WAIT), Next::Fail(_)));
+        assert_eq!(attempts.tried(), [here]);
+    }
+}
