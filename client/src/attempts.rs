@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use nano_routing::RetryBudget;
-use nano_wire::{Certainty, Code, Failure, InstanceId, failure::Retry};
+use nano_routing::{Outcome, RetryBudget};
+use nano_wire::{Certainty, Code, Failure, InstanceId, failure::Retry, message::Policy};
 
 /// Retries of one call that its instances ask for, by leaving or not owning the subject.
 const FREE: u32 = 3;
@@ -111,6 +111,20 @@ impl Attempts {
             }
             _ => Duration::ZERO,
         }
+    }
+}
+
+/// What a failed call says of the instance that it was given to. The caller waited for
+/// `patience`; a deadline that is shorter than what the pattern declares, or than a second
+/// where it declares none, is the caller's own doing.
+#[must_use]
+pub fn outcome(failure: &Failure, patience: Duration, policy: &Policy) -> Outcome {
+    let declared = policy.deadline_ms.map_or(1_000, u64::from);
+    match failure.code {
+        Code::ConnectionLost | Code::HandlerPanicked | Code::NotOwner => Outcome::Failed,
+        Code::Deadline if patience >= Duration::from_millis(declared) => Outcome::Failed,
+        Code::HandlerFailed | Code::BadRequest | Code::TooLarge => Outcome::Answered,
+        _ => Outcome::Unknown,
     }
 }
 

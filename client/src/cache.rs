@@ -16,7 +16,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nano_routing::{Candidate, Figures, HealthSettings, Instances, Keyed, Outcome, Pattern, Reach, Tree};
+use nano_routing::{
+    Candidate, Figures, HealthSettings, Instances, Keyed, Outcome, Pattern, Reach, Tree,
+};
 use nano_wire::{
     InstanceId,
     message::{Control, Policy, Resolved, Route, RouteInstance},
@@ -254,7 +256,7 @@ impl Known {
         self.drop_whole(root);
         self.whole.insert(root.clone(), Arc::new(used));
         for (pattern, targets) in routes {
-            self.cache.insert(pattern, targets);
+            self.routes.insert(pattern, targets);
         }
     }
 
@@ -291,9 +293,9 @@ impl Known {
         if self.whole.longest_match(root.as_str()).is_some() {
             return;
         }
-        let below: Vec<_> = self.cache.under(root).map(|(p, _)| p.clone()).collect();
+        let below: Vec<_> = self.routes.under(root).map(|(p, _)| p.clone()).collect();
         for pattern in below {
-            self.cache.remove(pattern.as_str());
+            self.routes.remove(pattern.as_str());
         }
         let below: Vec<_> = self.single.under(root).map(|(s, _)| s.clone()).collect();
         for subject in below {
@@ -312,11 +314,10 @@ impl Book {
     /// A pattern and its targets; `None` if it is no pattern, which no node sends.
     fn route(&mut self, route: Route) -> Option<(Pattern, Instances<Arc<Target>>)> {
         let pattern = Pattern::parse(&route.pattern).ok()?;
-        let targets = route
-            .instances
-            .into_iter()
-            .map(|instance| self.target(&pattern, instance));
-        Some((pattern, targets.collect()))
+        let targets = route.instances.into_iter();
+        let targets = targets.map(|instance| self.target(&pattern, instance));
+        let targets = targets.collect();
+        Some((pattern, targets))
     }
 
     fn target(&mut self, pattern: &Pattern, instance: RouteInstance) -> Arc<Target> {
@@ -387,9 +388,5 @@ impl Candidate for Target {
 
     fn limit(&self) -> Option<u32> {
         self.policy.max_concurrent
-    }
-
-    fn weight(&self) -> u16 {
-        Keyed::weight(self)
     }
 }

@@ -30,7 +30,7 @@
 //! was started. Every failed call is a [`CallError`],
 //! which says whether its handler may have run.
 
-mod attempts;
+pub mod attempts;
 mod body;
 mod cache;
 mod client;
@@ -47,6 +47,7 @@ pub use body::{Body, BodyError};
 pub use client::Client;
 pub use error::{CallError, ConnectError};
 pub use handler::{Context, HandlerError};
+pub use nano_routing::BudgetSettings as RetryLimits;
 pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{Certainty, Code, Encoding, Hop, InstanceId, message::Policy};
 pub use options::{Options, OptionsError, default_state};

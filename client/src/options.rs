@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::BudgetSettings as RetryLimits;
 use nano_tls::{Kind, Name, SECRET_VARIABLE, Secret, SecretSource};
 use tokio::runtime;
 
-use crate::{ConnectError, io::Io};
+use crate::{ConnectError, RetryLimits, io::Io};
 
 /// Where a node listens unless told otherwise.
 pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";

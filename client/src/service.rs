@@ -124,7 +124,7 @@ impl ServiceBuilder {
     }
 
     fn add(mut self, pattern: &str, handler: Arc<dyn Handle>) -> Self {
-        self.cache.push(Route {
+        self.routes.push(Route {
             pattern: pattern.to_owned(),
             policy: self.policy.clone(),
             handler,

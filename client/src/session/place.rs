@@ -27,7 +27,7 @@ use tokio::{
 use super::{Session, State};
 use crate::{
     Body, CallError,
-    attempts::{Attempts, Next},
+    attempts::{Attempts, Next, outcome},
     cache::Target,
     dispatch::Dispatcher,
     handler::Origin,
@@ -364,7 +364,7 @@ impl Placed {
         let result = self.wait().await;
         engaged.outcome = match &result {
             Ok(_) => Outcome::Answered,
-            Err(failure) => failure.outcome(engaged.patience, &engaged.target.policy),
+            Err(failure) => outcome(failure, engaged.patience, &engaged.target.policy),
         };
         result
     }
