@@ -4,8 +4,14 @@
 
 use std::{fmt, slice, sync::Arc};
 
+use crate::Candidates;
+
 /// The instances of one pattern, in the order in which they joined; cheap to clone.
-pub struct Instances<T>(Arc<[T]>);
+pub struct Instances<T> {
+    all: Arc<[T]>,
+    /// The sum of the weights up to and with each; `None` if all are 1.
+    sums: Option<Arc<Vec<u32>>>,
+}
 
 /// Something with an identity of its own.
 pub trait Keyed {
@@ -14,6 +20,12 @@ pub trait Keyed {
 
     /// The identity.
     fn id(&self) -> Self::Id;
+
+    /// Its share of the calls relative to others, the same as long as it is in a set. One of
+    /// weight zero is [picked](crate::pick()) only when no other will do.
+    fn weight(&self) -> u16 {
+        1
+    }
 }
 
 impl<T: Keyed + ?Sized> Keyed for Arc<T> {
@@ -22,43 +34,66 @@ impl<T: Keyed + ?Sized> Keyed for Arc<T> {
     fn id(&self) -> T::Id {
         (**self).id()
     }
+
+    fn weight(&self) -> u16 {
+        (**self).weight()
+    }
 }
 
 impl<T> Instances<T> {
     /// Nobody yet.
     pub fn new() -> Self {
-        Self(Arc::default())
+        Self {
+            all: Arc::default(),
+            sums: None,
+        }
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[T] {
+        &self.all
     }
 
     /// All of them, as [`pick()`](crate::pick()) takes them.
-    pub fn as_slice(&self) -> &[T] {
-        &self.0
+    pub fn candidates(&self) -> Candidates<'_, T> {
+        let sums = self.sums.as_ref().map(|sums| sums.as_slice());
+        Candidates::new(&self.all, sums)
     }
 
     /// All of them, one by one.
     pub fn iter(&self) -> slice::Iter<'_, T> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 
 impl<T: Keyed> Instances<T> {
     /// The instance with this identity.
     pub fn get(&self, id: &T::Id) -> Option<&T> {
-        self.position(id).map(|at| &self.0[at])
+        self.position(id).map(|at| &self.all[at])
+    }
+
+    fn of(all: Arc<[T]>) -> Self {
+        let sum = |sum: &mut u32, instance: &T| {
+            *sum = sum.saturating_add(instance.weight().into());
+            Some(*sum)
+        };
+        let is_weighted = all.iter().any(|instance| instance.weight() != 1);
+        let sums = is_weighted.then(|| Arc::new(all.iter().scan(0, sum).collect()));
+        Self { all, sums }
     }
 
     fn position(&self, id: &T::Id) -> Option<usize> {
-        self.0.iter().position(|instance| instance.id() == *id)
+        self.all.iter().position(|instance| instance.id() == *id)
     }
 }
 
@@ -66,19 +101,19 @@ impl<T: Keyed + Clone> Instances<T> {
     /// The set with this instance: in the place of the one with the same identity, or at the end.
     pub fn with(&self, instance: T) -> Self {
         let (before, after) = match self.position(&instance.id()) {
-            Some(at) => (&self.0[..at], &self.0[at + 1..]),
-            None => (&*self.0, &[][..]),
+            Some(at) => (&self.all[..at], &self.all[at + 1..]),
+            None => (&*self.all, &[][..]),
         };
         let (before, after) = (before.iter().cloned(), after.iter().cloned());
-        Self(before.chain([instance]).chain(after).collect())
+        Self::of(before.chain([instance]).chain(after).collect())
     }
 
     /// The set without the instance of this identity; the same set if there is none.
     pub fn without(&self, id: &T::Id) -> Self {
         match self.position(id) {
             Some(at) => {
-                let (before, after) = (&self.0[..at], &self.0[at + 1..]);
-                Self(before.iter().chain(after).cloned().collect())
+                let (before, after) = (&self.all[..at], &self.all[at + 1..]);
+                Self::of(before.iter().chain(after).cloned().collect())
             }
             None => self.clone(),
         }
@@ -93,7 +128,10 @@ impl<T> FromIterator<T> for Instances<T> {
 
 impl<T> Clone for Instances<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            all: Arc::clone(&self.all),
+            sums: self.sums.clone(),
+        }
     }
 }
 
@@ -155,7 +193,7 @@ mod tests {
     #[test]
     fn without_a_stranger_the_set_is_the_same() {
         let set = Instances::new().with(Arc::new(Instance(1, "one")));
-        assert!(Arc::ptr_eq(&set.0, &set.without(&2).0));
+        assert!(Arc::ptr_eq(&set.all, &set.without(&2).all));
         assert_eq!(set.without(&1).len(), 0);
         assert!(Instances::<Instance>::new().is_empty());
     }

@@ -6,7 +6,11 @@
 //!
 //! Everything here is pure: no I/O, no clock, no random numbers but those given as arguments.
 //! A [`Tree`] is owned by its one writer; readers hold clones, which cost nothing and never change.
-//! The only state shared between the two are the figures a candidate keeps, such as [`InFlight`].
+//! The only state shared between the two are the [`Figures`] a candidate keeps. What a caller may
+//! try again is a [`RetryBudget`]'s to say.
+//!
+//! Time is a `Duration` since an epoch of the owner's choice, which is to be the same for all that
+//! it shares.
 //!
 //! ```
 //! use nano_routing::{Pattern, Tree, canonical};
@@ -21,13 +25,21 @@
 //! # Ok::<(), nano_routing::PatternError>(())
 //! ```
 
+mod budget;
+mod figures;
+mod health;
 mod instances;
 mod key;
+mod load;
 mod pattern;
 mod pick;
 mod tree;
 
+pub use budget::{BudgetSettings, RetryBudget};
+pub use figures::{Figures, Outcome};
+pub use health::{Condition, Health, HealthSettings};
 pub use instances::{Instances, Keyed};
+pub use load::{Cost, Load};
 pub use pattern::{MAX_BYTES, MAX_FIELDS, Pattern, PatternError, canonical};
-pub use pick::{Candidate, InFlight, Standing, pick};
+pub use pick::{Candidate, Candidates, NonePicked, Reach, at_most_half_out, pick};
 pub use tree::{Iter, Tree};

@@ -1,137 +1,260 @@
 //! Which instance of a pattern gets a call.
 //!
-//! In come the candidates of one snapshot and a random number; out goes one of them. Nothing is
-//! kept here: a candidate's owner keeps its standing and its [`InFlight`], and changes them while
-//! others pick.
+//! In come the candidates of one snapshot, the time and a random number; out goes one of them, or
+//! why there is none. Nothing is kept here: a candidate's owner keeps its [`Figures`], which
+//! change while others pick.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
-};
+use std::{sync::Arc, time::Duration};
+
+use crate::{Condition, Figures, Keyed};
 
 /// Picks the candidate that gets a call, by the power of two choices.
 ///
-/// Two distinct candidates are drawn uniformly, and the one with fewer calls in flight is picked,
-/// the first drawn at a tie. That keeps the largest load exponentially closer to the mean than one
-/// draw does, and avoids the stampede on whoever was last seen to be least loaded (Mitzenmacher,
-/// *The Power of Two Choices in Randomized Load Balancing*, IEEE TPDS 12(10), 2001).
+/// Two distinct ones are drawn, by their weights, and the one is picked whose
+/// [cost](crate::Load::cost) is lower, the first drawn at a tie. That keeps the largest load
+/// exponentially closer to the mean than one draw does, and avoids the stampede on whoever was last
+/// seen to be least loaded (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*,
+/// IEEE TPDS 12(10), 2001).
 ///
-/// If only one of the two is ready, it is picked. If neither is, all are looked at from a drawn
-/// place on: the first that is ready, or else the first suspect one. `None` says that every
-/// candidate is unavailable.
+/// A weight counts in the draw *and* in the cost: a candidate of weight `w` stands for `w` of weight
+/// 1. Two distinct ones of all those are drawn, so the shares follow the weights as equals share
+/// equally, whatever the load. In the cost alone it would not: of ten candidates each is among two
+/// drawn uniformly in a fifth of the draws, and gets no more than that; and among idle ones the
+/// heaviest drawn would get all.
 ///
-/// `random` is to be uniform in all its 64 bits.
-pub fn pick<T: Candidate>(candidates: &[T], random: u64) -> Option<&T> {
-    if candidates.len() < 2 {
-        return scan(candidates, 0);
-    }
-    let first = draw(random >> 32, candidates.len());
-    // Drawn from the others: the first's place is stepped over.
-    let second = draw(random & HALF, candidates.len() - 1);
-    let second = second + usize::from(second >= first);
-    let (left, right) = (&candidates[first], &candidates[second]);
-
-    match (left.standing(), right.standing()) {
-        (Standing::Ready, Standing::Ready) => match right.in_flight() < left.in_flight() {
-            true => Some(right),
-            false => Some(left),
-        },
-        (Standing::Ready, _) => Some(left),
-        (_, Standing::Ready) => Some(right),
-        _ => scan(candidates, first),
-    }
+/// One that is due for a trial is picked when it is drawn. One that has as many calls as it takes
+/// is passed over. If neither that was drawn will do, all are looked at from the first drawn on: for
+/// one that is ready, else due, else suspect. Those that are ejected are picked only if there are no
+/// others, which happens when the others have left.
+///
+/// `random` is to be uniform in all its 64 bits. `is_left_out` says which ones not to consider,
+/// such as those that did not take the call before.
+///
+/// # Errors
+///
+/// If none can be picked, and why.
+pub fn pick<'c, T: Candidate>(
+    candidates: Candidates<'c, T>,
+    now: Duration,
+    random: u64,
+    is_left_out: impl Fn(&T) -> bool,
+) -> Result<&'c T, NonePicked> {
+    let view = |at: usize| {
+        let candidate = &candidates.all[at];
+        match is_left_out(candidate) {
+            true => Usable::Never,
+            false => Usable::of(candidate, now),
+        }
+    };
+    let Some((first, second)) = candidates.draw(random) else {
+        return scan(candidates, 0, view);
+    };
+    let picked = match (view(first), view(second)) {
+        (Usable::Due, _) => first,
+        (_, Usable::Due) => second,
+        (Usable::Ready, Usable::Ready) if first == second => first,
+        (Usable::Ready, Usable::Ready) => {
+            let rounding = (random.wrapping_mul(SCATTER) >> 48) as u16;
+            let cost = |at: usize| {
+                let candidate = &candidates.all[at];
+                let load = candidate.figures().load();
+                load.cost(now, candidate.weight(), rounding)
+            };
+            match cost(second).is_below(cost(first)) {
+                true => second,
+                false => first,
+            }
+        }
+        (Usable::Ready, _) => first,
+        (_, Usable::Ready) => second,
+        _ => return scan(candidates, first, view),
+    };
+    Ok(&candidates.all[picked])
 }
 
-/// Whether a candidate may be picked.
+/// Whether no more than half of a pattern's instances are ejected. Only those that are connected
+/// count, on either side. So the only one never may be.
+pub fn at_most_half_out<T: Candidate>(candidates: &[T], now: Duration) -> bool {
+    let (mut connected, mut out) = (0, 0);
+    for candidate in candidates {
+        if candidate.reach() == Reach::Connected {
+            connected += 1;
+            out += usize::from(candidate.figures().condition(now) != Condition::In);
+        }
+    }
+    2 * out <= connected
+}
+
+/// Why no candidate was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// May be picked.
-    Ready,
-    /// Its session is lost or it is silent, but it may return: picked only when none is ready.
+pub enum NonePicked {
+    /// Each that could be called has as many calls as it takes.
+    Full,
+    /// None can be called.
+    Unreachable,
+}
+
+/// Whether a candidate can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// There is a way to it.
+    Connected,
+    /// It may be lost, or may return: picked only when no other will do.
     Suspect,
-    /// Draining, ejected or without any way to reach it: never picked.
-    Unavailable,
+    /// Leaving, silent or without any way to it: never picked.
+    Gone,
 }
 
-/// What a pick needs to know. Both figures may change at any time.
-pub trait Candidate {
-    /// Whether it may be picked.
-    fn standing(&self) -> Standing;
+/// What a pick needs to know. Reach and figures may change at any time.
+pub trait Candidate: Keyed {
+    /// Whether it can be reached.
+    fn reach(&self) -> Reach;
 
-    /// How many calls it has not answered yet.
-    fn in_flight(&self) -> u32;
-}
+    /// What is known by the calls it was given.
+    fn figures(&self) -> &Figures;
 
-impl<T: Candidate + ?Sized> Candidate for &T {
-    fn standing(&self) -> Standing {
-        (**self).standing()
-    }
-
-    fn in_flight(&self) -> u32 {
-        (**self).in_flight()
+    /// Most calls that it takes at a time.
+    fn limit(&self) -> Option<u32> {
+        None
     }
 }
 
 impl<T: Candidate + ?Sized> Candidate for Arc<T> {
-    fn standing(&self) -> Standing {
-        (**self).standing()
+    fn reach(&self) -> Reach {
+        (**self).reach()
     }
 
-    fn in_flight(&self) -> u32 {
-        (**self).in_flight()
+    fn figures(&self) -> &Figures {
+        (**self).figures()
+    }
+
+    fn limit(&self) -> Option<u32> {
+        (**self).limit()
     }
 }
 
-/// The calls in flight to one instance, counted across snapshots.
-///
-/// A hint for [`pick()`], not a lock: it orders nothing else in memory.
-#[derive(Debug, Default)]
-pub struct InFlight(AtomicU32);
+/// Those of which one is to be picked, with what draws them by their weights.
+#[derive(Debug)]
+pub struct Candidates<'c, T> {
+    all: &'c [T],
+    /// The sum of the weights up to and with each; `None` if all are 1.
+    sums: Option<&'c [u32]>,
+}
 
-impl InFlight {
-    /// No calls yet.
-    pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
+impl<T> Clone for Candidates<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Candidates<'_, T> {}
+
+impl<'c, T> Candidates<'c, T> {
+    pub(crate) fn new(all: &'c [T], sums: Option<&'c [u32]>) -> Self {
+        debug_assert!(sums.is_none_or(|sums| sums.len() == all.len()));
+        Self { all, sums }
     }
 
-    /// Counts a call that begins.
-    pub fn begin(&self) {
-        self.0.fetch_add(1, Relaxed);
+    /// Just one.
+    pub fn one(candidate: &'c T) -> Self {
+        Self::new(std::slice::from_ref(candidate), None)
     }
 
-    /// Counts a call that ends. More ends than beginnings are a mistake of the caller's: debug
-    /// builds panic, others stay at zero.
-    pub fn end(&self) {
-        let before = self.0.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
-        debug_assert!(before.is_ok(), "a call ended that had not begun");
+    /// All of them.
+    pub fn as_slice(self) -> &'c [T] {
+        self.all
     }
 
-    /// How many calls have begun and not ended.
-    pub fn get(&self) -> u32 {
-        self.0.load(Relaxed)
+    /// Draws two; the same one twice only if its weight is above 1. `None` if there are none to
+    /// draw from, or only one.
+    fn draw(self, random: u64) -> Option<(usize, usize)> {
+        let Some(sums) = self.sums else {
+            return draw_two(random, self.all.len() as u64)
+                .map(|(first, second)| (first as usize, second as usize));
+        };
+        let total = sums.last().copied().unwrap_or(0);
+        let (first, second) = draw_two(random, total.into())?;
+        let at = |drawn: u64| sums.partition_point(|sum| u64::from(*sum) <= drawn);
+        Some((at(first), at(second)))
     }
+}
+
+/// Two distinct numbers below `bound`, as good as uniformly for any number of instances.
+fn draw_two(random: u64, bound: u64) -> Option<(u64, u64)> {
+    let others = bound.checked_sub(1).filter(|others| *others > 0)?;
+    let first = draw(random >> 32, bound);
+    // Drawn from the others: the first's place is stepped over.
+    let second = draw(random & HALF, others);
+    Some((first, second + u64::from(second >= first)))
+}
+
+/// Maps 32 random bits to `0..bound`, which is at most 2^32.
+fn draw(half: u64, bound: u64) -> u64 {
+    (half * bound) >> 32
 }
 
 /// The bits of one draw: 32, half of the random number.
 const HALF: u64 = u32::MAX as u64;
 
-/// Maps 32 random bits to `0..bound`, as good as uniformly for any number of instances.
-fn draw(half: u64, bound: usize) -> usize {
-    ((half * bound as u64) >> 32) as usize
+/// Makes other bits of the drawn ones: 2^64 over the golden ratio.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What may be done with a candidate at this moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usable {
+    Ready,
+    Due,
+    Suspect,
+    /// Its limit keeps it from being one of those above.
+    Full,
+    /// Ejected.
+    Out,
+    Never,
 }
 
-/// The first candidate from `start` on, round the end, that is ready; or else suspect.
-fn scan<T: Candidate>(candidates: &[T], start: usize) -> Option<&T> {
-    let (before, after) = candidates.split_at(start);
-    let mut suspect = None;
-    for candidate in after.iter().chain(before) {
-        match candidate.standing() {
-            Standing::Ready => return Some(candidate),
-            Standing::Suspect => suspect = suspect.or(Some(candidate)),
-            Standing::Unavailable => {}
+impl Usable {
+    fn of(candidate: &impl Candidate, now: Duration) -> Self {
+        let figures = candidate.figures();
+        let usable = match (candidate.reach(), figures.condition(now)) {
+            (Reach::Gone, _) => return Self::Never,
+            (Reach::Suspect, Condition::In) => Self::Suspect,
+            (Reach::Connected, Condition::In) => Self::Ready,
+            (Reach::Connected, Condition::Due) => Self::Due,
+            (_, Condition::Out) | (Reach::Suspect, Condition::Due) => Self::Out,
+        };
+        let is_full = |limit| figures.load().in_flight() >= limit;
+        match candidate.limit().is_some_and(is_full) {
+            true => Self::Full,
+            false => usable,
         }
     }
-    suspect
+}
+
+/// The best candidate, the first of them from `start` on, round the end.
+fn scan<T>(
+    candidates: Candidates<'_, T>,
+    start: usize,
+    view: impl Fn(usize) -> Usable,
+) -> Result<&T, NonePicked> {
+    let count = candidates.all.len();
+    let (mut due, mut suspect, mut out) = (None, None, None);
+    let mut is_full = false;
+    for at in (start..count).chain(0..start) {
+        match view(at) {
+            Usable::Ready => return Ok(&candidates.all[at]),
+            Usable::Due => due = due.or(Some(at)),
+            Usable::Suspect => suspect = suspect.or(Some(at)),
+            Usable::Full => is_full = true,
+            Usable::Out => out = out.or(Some(at)),
+            Usable::Never => {}
+        }
+    }
+    let in_need = if is_full { None } else { out };
+    let picked = due.or(suspect).or(in_need);
+    picked.map(|at| &candidates.all[at]).ok_or(match is_full {
+        true => NonePicked::Full,
+        false => NonePicked::Unreachable,
+    })
 }
 
 #[cfg(test)]
