@@ -120,9 +120,9 @@ impl<T: Keyed + Clone> Instances<T> {
     }
 }
 
-impl<T> FromIterator<T> for Instances<T> {
+impl<T: Keyed> FromIterator<T> for Instances<T> {
     fn from_iter<I: IntoIterator<Item = T>>(instances: I) -> Self {
-        Self(instances.into_iter().collect())
+        Self::of(instances.into_iter().collect())
     }
 }
 
