@@ -1,0 +1,103 @@
+//! `fleet`: what it costs to keep the routes of several nodes the same through one Redis.
+//!
+//! Nodes and Redis are processes of their own; services and clients are in this one. All of
+//! them share the machine's processors.
+
+mod news;
+mod redis_cost;
+mod start;
+mod storm;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
+
+/// Every failure ends the run, so it is only ever read by people.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Measure several nodes that share their routes
+#[derive(Parser)]
+#[command(name = "fleet")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What a run measures.
+#[derive(Subcommand)]
+enum What {
+    /// From a registration's acknowledgement at one node to the first call through another
+    News {
+        /// Registrations, one after the other
+        #[arg(long, default_value_t = 1_000)]
+        registrations: u32,
+    },
+    /// What idle nodes ask of Redis, and what a change costs it
+    Redis {
+        /// Nodes
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+        /// How long they are left alone, in seconds
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// Registrations, one after the other
+        #[arg(long, default_value_t = 2_000)]
+        changes: u32,
+    },
+    /// The start of a node where others hold many routes
+    Start {
+        /// Routes
+        #[arg(long, default_value_t = 200_000)]
+        routes: usize,
+    },
+    /// Sessions that look for another node when theirs has died
+    Storm {
+        /// Sessions
+        #[arg(long, default_value_t = 5_000)]
+        sessions: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let what = Arguments::parse().what;
+    match run(what) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fleet: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until it is done or a signal ends it, and all that it has started.
+fn run(what: What) -> Result<()> {
+    if cfg!(debug_assertions) {
+        return Err("figures of a debug build mean nothing; run it with --release".into());
+    }
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = measure(what) => ended,
+            _ = terminate.recv() => Err("terminated".into()),
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        }
+    })
+}
+
+async fn measure(what: What) -> Result<()> {
+    match what {
+        What::News { registrations } => news::run(registrations).await,
+        What::Redis {
+            nodes,
+            seconds,
+            changes,
+        } => redis_cost::run(nodes, seconds, changes).await,
+        What::Start { routes } => start::run(routes).await,
+        What::Storm { sessions } => storm::run(sessions).await,
+    }
+}
