@@ -24,6 +24,7 @@ pub use self::error::{Error, Errors, Origin};
 pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 
 use nano_client::default_state;
+use nano_routing::BudgetSettings;
 use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
 use crate::cluster::RedisUrl;
@@ -84,6 +85,8 @@ pub struct Config {
     pub max_patterns: u32,
     /// Percent of the connections, calls, bytes and patterns that one identity may hold.
     pub identity_share: u32,
+    /// How many HTTP calls may be tried again.
+    pub retry: BudgetSettings,
 }
 
 /// How log lines look.
@@ -167,6 +170,7 @@ impl Config {
             max_bytes: None,
             max_patterns: 2_000_000,
             identity_share: 100,
+            retry: BudgetSettings::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     listen::{
         self, BindError, Listeners,
-        http::{self, Bodies, HttpContext},
+        http::{self, Bodies, HttpContext, Retries},
         quic,
     },
     quota::{self, Quotas},
@@ -147,6 +147,7 @@ impl Node {
             http_context: Arc::new(HttpContext {
                 switch,
                 deadline: config.deadline,
+                retries: Retries::new(config.retry.clone()),
                 bodies: Bodies::new(config.max_body, over_http),
                 connections: Arc::new(Semaphore::new(config.max_connections)),
                 tasks: TaskTracker::new(),

@@ -162,6 +162,18 @@ pub static SETTINGS: &[Setting] = &[
         default: "100",
         kind: Kind::Integer(1..=100, |config, n| config.identity_share = n),
     },
+    Setting {
+        key: "retry_percent",
+        help: "Retries of HTTP calls for a hundred of them",
+        default: "20",
+        kind: Kind::Integer(0..=100, |config, n| config.retry.percent = n),
+    },
+    Setting {
+        key: "retry_per_second",
+        help: "Retries of HTTP calls a second on top of those",
+        default: "10",
+        kind: Kind::Integer(0..=1_000_000, |config, n| config.retry.per_second = n),
+    },
 ];
 
 /// One setting: what it is called, what it means, what it accepts.

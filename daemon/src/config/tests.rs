@@ -4,6 +4,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use nano_tls::Secret;
 
+use nano_routing::BudgetSettings;
+
 use super::*;
 
 const SAMPLE: &str = include_str!("../../../deploy/nanod.toml");
@@ -107,6 +109,10 @@ fn defaults() {
         max_bytes: None,
         max_patterns: 2_000_000,
         identity_share: 100,
+        retry: BudgetSettings {
+            percent: 20,
+            per_second: 10,
+        },
     };
     assert_eq!(Machine::new().config(), expected);
 }
@@ -167,6 +173,10 @@ fn every_setting_is_heard_in_every_layer() {
         max_bytes: Some(7 << 30),
         max_patterns: 8,
         identity_share: 9,
+        retry: BudgetSettings {
+            percent: 10,
+            per_second: 11,
+        },
     };
     let texts = [
         "[::1]:1",
@@ -192,6 +202,8 @@ fn every_setting_is_heard_in_every_layer() {
         "7 GiB",
         "8",
         "9",
+        "10",
+        "11",
     ];
     assert_eq!(SETTINGS.len(), texts.len());
     let (mut by_flag, mut by_env) = (Machine::new(), Machine::new());
@@ -449,6 +461,8 @@ fn every_setting_has_its_bounds() {
         ),
         ("max_patterns", [&["1", "100000000"], &["0", "100000001"]]),
         ("identity_share", [&["1", "100"], &["0", "101"]]),
+        ("retry_percent", [&["0", "100"], &["-1", "101"]]),
+        ("retry_per_second", [&["0", "1000000"], &["-1", "1000001"]]),
     ];
     assert!(
         SETTINGS

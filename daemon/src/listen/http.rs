@@ -27,8 +27,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nano_client::attempts::{Attempts, Next};
+use nano_routing::{BudgetSettings, RetryBudget};
 use nano_wire::{
-    CallHeader, Certainty, Code, Encoding, Failure, Hop, Trace,
+    CallHeader, Certainty, Code, Encoding, Failure, Hop, InstanceId, Trace,
     lane::{Answer, InBody, IncomingBody, OutBody},
     message::{Extensions, HOPS},
 };
@@ -69,12 +71,30 @@ pub struct HttpContext {
     pub switch: Switch,
     /// Deadline of calls that name none.
     pub deadline: Duration,
+    /// How much may be tried again.
+    pub retries: Retries,
     /// Where bodies come in.
     pub bodies: Bodies,
     /// Room for connections.
     pub connections: Arc<Semaphore>,
     /// Open connections.
     pub tasks: TaskTracker,
+}
+
+/// The retries of calls that came over HTTP.
+pub struct Retries {
+    budget: RetryBudget,
+    begun: Instant,
+}
+
+impl Retries {
+    /// Within limits, counted from now on.
+    pub fn new(limits: BudgetSettings) -> Self {
+        Self {
+            budget: RetryBudget::new(limits),
+            begun: Instant::now(),
+        }
+    }
 }
 
 /// How a call that came over HTTP ended.
@@ -235,16 +255,55 @@ async fn answer(
     }
 }
 
-/// Calls the service and waits for its answer. If the client hangs up, hyper drops this,
-/// and the call is given up.
+/// Calls the service and waits for its answer; what fails in a way that the protocol has for
+/// that is tried again, since nobody further out can. If the client hangs up, hyper drops
+/// this, and the call is given up.
 async fn call(
     subject: &str,
     bytes: Bytes,
     headers: &HeaderMap,
     context: &HttpContext,
 ) -> Result<(Encoding, Bytes), Failure> {
-    let remaining = remaining(headers, context.deadline)?;
+    let declared = context.switch.declared_deadline(subject);
+    let deadline = Instant::now() + remaining(headers, declared.unwrap_or(context.deadline))?;
+    let retries = &context.retries;
+    retries.budget.count_call(retries.begun.elapsed());
+    let mut attempts = Attempts::default();
+    loop {
+        let attempt = attempt(subject, bytes.clone(), headers, context, deadline, attempts.tried());
+        let failure = match attempt.await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let next = attempts.failed(
+            failure,
+            context.switch.is_idempotent(subject),
+            &retries.budget,
+            retries.begun.elapsed(),
+            deadline.saturating_duration_since(Instant::now()),
+        );
+        match next {
+            Next::Fail(failure) => return Err(*failure),
+            Next::Again(pause) => sleep(pause).await,
+        }
+    }
+}
+
+async fn attempt(
+    subject: &str,
+    bytes: Bytes,
+    headers: &HeaderMap,
+    context: &HttpContext,
+    deadline: Instant,
+    tried: &[InstanceId],
+) -> Result<(Encoding, Bytes), Failure> {
     let now = Instant::now();
+    let remaining = deadline.saturating_duration_since(now);
+    let tried: Vec<u8> = tried.iter().flat_map(|instance| instance.0).collect();
+    let mut extensions = extensions(headers);
+    if !tried.is_empty() {
+        extensions.0.push((Extensions::TRIED, &tried));
+    }
     let header = CallHeader {
         subject,
         remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
@@ -253,7 +312,7 @@ async fn call(
         encoding: Encoding::Json,
         flags: 0,
         streamed: None,
-        extensions: extensions(headers),
+        extensions,
     };
     let (sender, answered) = oneshot::channel();
     let job = context
@@ -267,7 +326,7 @@ async fn call(
             Ok((encoding, context.bodies.keep(bytes)?))
         }
         Ok(HttpAnswer::Reply(encoding, HttpBody::Coming(body))) => {
-            let bytes = context.bodies.fetch(body, now + remaining).await?;
+            let bytes = context.bodies.fetch(body, deadline).await?;
             Ok((encoding, bytes))
         }
         Ok(HttpAnswer::Failed(failure)) => Err(*failure),
