@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use crate::{
     Failure, InstanceId, codec,
     frame::{self, Kind},
+    inspect::{ListRoutes, Routes, Status},
 };
 
 /// The protocol's version that this crate speaks.
@@ -244,6 +245,14 @@ pub enum Control {
     Drained,
     /// See [`Kind::Leaving`].
     Leaving,
+    /// See [`Kind::ListRoutes`].
+    ListRoutes(ListRoutes),
+    /// See [`Kind::Routes`].
+    Routes(Routes),
+    /// See [`Kind::GetStatus`].
+    GetStatus,
+    /// See [`Kind::Status`].
+    Status(Box<Status>),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -286,6 +295,18 @@ impl Control {
             Self::Drain => frame::append(out, Kind::Drain, id, |_| {}),
             Self::Drained => frame::append(out, Kind::Drained, id, |_| {}),
             Self::Leaving => frame::append(out, Kind::Leaving, id, |_| {}),
+            Self::ListRoutes(list) => {
+                frame::append(out, Kind::ListRoutes, id, |o| codec::encode(list, o));
+            }
+            Self::Routes(routes) => {
+                frame::append(out, Kind::Routes, id, |o| codec::encode(routes, o));
+            }
+            Self::GetStatus => frame::append(out, Kind::GetStatus, id, |_| {}),
+            Self::Status(status) => {
+                frame::append(out, Kind::Status, id, |o| {
+                    codec::encode(status.as_ref(), o);
+                });
+            }
         }
     }
 
@@ -310,6 +331,10 @@ impl Control {
             Kind::Drain => Self::Drain,
             Kind::Drained => Self::Drained,
             Kind::Leaving => Self::Leaving,
+            Kind::ListRoutes => Self::ListRoutes(whole(kind, payload)?),
+            Kind::Routes => Self::Routes(whole(kind, payload)?),
+            Kind::GetStatus => Self::GetStatus,
+            Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
             _ => return Ok(None),
         }))
     }
