@@ -128,9 +128,10 @@ const ROUTES_HELP: &str = "\
 One line is one instance of one pattern, in the order of the patterns' fields.
   AT     here: connected to the node that was asked; the address of the node that it is
          connected to; or nowhere
-  STATE  ready; leaving; lost: its session is over, or it has not come back since the
-         node's start; suspect: its node was not heard of through Redis for a while;
-         unreachable: nothing is heard of it, or there is no way to its node
+  STATE  as the node that was asked sees it. ready; leaving; lost: its session with that
+         node is over, or it has not come back since the node's start; suspect: its node
+         was not heard of through Redis for a while; unreachable: nothing is heard of it,
+         or there is no way to its node
   CALLS  given to the instance by the node that was asked, and not answered yet
 
 --watch begins with what there is. A line has the time (UTC), + for a route that came, - for

@@ -156,7 +156,7 @@ pub struct OtherNode {
 /// How a node stands to Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct RedisState {
-    /// Milliseconds since it was last read, if it cannot be.
+    /// Milliseconds since it was first found that it cannot be read, if it cannot be.
     pub away_ms: Option<u64>,
     /// Nodes of which Redis has newer routes than this one.
     pub behind: u32,
@@ -273,7 +273,7 @@ impl RedisState {
         *self == Self::default()
     }
 
-    /// For how long it could not be read, if it cannot be.
+    /// For how long it is known that it cannot be read, if it cannot be.
     #[must_use]
     pub fn away(&self) -> Option<Duration> {
         self.away_ms.map(Duration::from_millis)
