@@ -27,7 +27,7 @@ const SECRET: &str = "what-every-party-of-the-test-knows";
 fn serving(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> ServiceBuilder {
     let answer = |_: Context, _: Value| async { Ok(json!({})) };
     let builder = Service::builder();
-    let mut patterns = patterns.into_iter();
+    let patterns = patterns.into_iter();
     patterns.fold(builder, |builder, pattern| {
         builder.on(pattern.as_ref(), answer)
     })
