@@ -22,7 +22,7 @@ use nano_wire::{
 use parking_lot::Mutex;
 use tokio::{
     runtime::{self, RuntimeFlavor},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::AbortHandle,
     time::timeout_at,
 };
@@ -32,7 +32,7 @@ use crate::{
     dispatch::{Delivery, Dispatcher},
     handler::{Handle, failed},
     io::Io,
-    session::Session,
+    session::{Question, Session},
 };
 
 /// Who waits for the answer of a call.
@@ -119,6 +119,8 @@ impl Handlers {
 /// One connection's receiver.
 pub(crate) struct Peer {
     pub(crate) session: Arc<Session>,
+    /// To who has the control stream.
+    pub(crate) questions: Option<mpsc::Sender<Question>>,
     batch: Mutex<Batch>,
 }
 
@@ -230,9 +232,10 @@ impl Batch {
 
 impl Peer {
     /// Of a session.
-    pub(crate) fn new(session: Arc<Session>) -> Self {
+    pub(crate) fn new(session: Arc<Session>, questions: Option<mpsc::Sender<Question>>) -> Self {
         Self {
             session,
+            questions,
             batch: Mutex::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! connection. A connection whose node leaves has a task of its own from then on, while
 //! the session goes on with another node.
 
+mod ask;
 mod attend;
 mod candidates;
 mod connect;
@@ -39,6 +40,7 @@ use crate::{
     peer::{Handlers, PeerLink},
 };
 
+pub(crate) use ask::{Question, failure};
 use keep::Keeper;
 
 /// What this process has with the nodes.

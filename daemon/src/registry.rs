@@ -12,6 +12,7 @@ mod durability;
 mod elsewhere;
 mod folder;
 mod membership;
+mod outlook;
 mod store;
 
 use std::{
@@ -26,7 +27,7 @@ use std::{
 use nano_routing::{Instances, Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ use crate::{
 
 pub use membership::Joined;
 use membership::Membership;
+pub use outlook::Outlook;
 pub use store::StoreError;
 use store::{Change, Contents, Limits, Store};
 
@@ -112,6 +114,7 @@ pub struct Registry {
     commands: mpsc::Sender<Command>,
     table: Published,
     changes: broadcast::Sender<Changes>,
+    outlook: Option<watch::Receiver<Outlook>>,
 }
 
 /// The actor's thread.
@@ -157,6 +160,7 @@ impl Registry {
             commands,
             table: Arc::clone(&actor.published),
             changes: actor.changes.clone(),
+            outlook: actor.membership.as_ref().map(Membership::outlook),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -187,6 +191,13 @@ impl Registry {
         let (done, copied) = oneshot::channel();
         self.send(Command::Copy { held, done }).await;
         copied.await.ok().flatten()
+    }
+
+    /// How the node sees its cluster, if it has one.
+    pub fn outlook(&self) -> Option<Outlook> {
+        self.outlook
+            .as_ref()
+            .map(|outlook| outlook.borrow().clone())
     }
 
     /// Gives the actor a command; waits while its queue is full.
@@ -275,7 +286,8 @@ impl Actor {
         for route in stored {
             let (instance, usage) = instances.entry(route.instance).or_insert_with(|| {
                 let usage = quotas.of(&route.identity);
-                let instance = Instance::restored(route.instance, route.identity);
+                let instance =
+                    Instance::restored(route.instance, route.identity, self.published.census());
                 (Arc::new(instance), usage)
             });
             match usage.take(Resource::Patterns) {
@@ -363,6 +375,7 @@ impl Actor {
                 if let Some(session) = self.sessions.get(&instance.session) {
                     self.changed.extend(session.patterns.iter().cloned());
                     self.begin_grace(instance.session);
+                    self.published.touch();
                 }
             }
             Command::Reached { instance, address } => self.reached(&instance, address),

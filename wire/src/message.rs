@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use crate::{
     Failure, InstanceId, codec,
     frame::{self, Kind},
+    inspect::{ListRoutes, Routes, Status},
 };
 
 /// The protocol's version that this crate speaks.
@@ -357,6 +358,14 @@ pub enum Control {
     Listen(Option<String>),
     /// See [`Kind::Dial`].
     Dial(Dial),
+    /// See [`Kind::ListRoutes`].
+    ListRoutes(ListRoutes),
+    /// See [`Kind::Routes`].
+    Routes(Routes),
+    /// See [`Kind::GetStatus`].
+    GetStatus,
+    /// See [`Kind::Status`].
+    Status(Box<Status>),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -419,6 +428,18 @@ impl Control {
                 frame::append(out, Kind::Listen, id, |o| codec::encode(address, o));
             }
             Self::Dial(dial) => frame::append(out, Kind::Dial, id, |o| codec::encode(dial, o)),
+            Self::ListRoutes(list) => {
+                frame::append(out, Kind::ListRoutes, id, |o| codec::encode(list, o));
+            }
+            Self::Routes(routes) => {
+                frame::append(out, Kind::Routes, id, |o| codec::encode(routes, o));
+            }
+            Self::GetStatus => frame::append(out, Kind::GetStatus, id, |_| {}),
+            Self::Status(status) => {
+                frame::append(out, Kind::Status, id, |o| {
+                    codec::encode(status.as_ref(), o);
+                });
+            }
         }
     }
 
@@ -451,6 +472,10 @@ impl Control {
             Kind::Forget => Self::Forget(whole(kind, payload)?),
             Kind::Listen => Self::Listen(whole(kind, payload)?),
             Kind::Dial => Self::Dial(whole(kind, payload)?),
+            Kind::ListRoutes => Self::ListRoutes(whole(kind, payload)?),
+            Kind::Routes => Self::Routes(whole(kind, payload)?),
+            Kind::GetStatus => Self::GetStatus,
+            Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
             _ => return Ok(None),
         }))
     }

@@ -122,7 +122,7 @@ async fn dial(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
     Ok((link, sender, receiver))
 }
 
@@ -270,7 +270,7 @@ async fn welcome(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
     Ok((link, sender, receiver))
 }
 

@@ -270,7 +270,14 @@ async fn call(
     retries.budget.count_call(retries.begun.elapsed());
     let mut attempts = Attempts::default();
     loop {
-        let attempt = attempt(subject, bytes.clone(), headers, context, deadline, attempts.tried());
+        let attempt = attempt(
+            subject,
+            bytes.clone(),
+            headers,
+            context,
+            deadline,
+            attempts.tried(),
+        );
         let failure = match attempt.await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
