@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Keyed, Pattern};
+use nano_routing::{Figures, Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -259,6 +259,7 @@ impl Actor {
                     policy: route.policy,
                     incarnation: route.incarnation,
                     permit: Some(permit),
+                    figures: Figures::new(),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),

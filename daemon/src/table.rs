@@ -1,8 +1,7 @@
 //! Who serves what, as the request path sees it: an immutable snapshot, replaced whole.
 //!
 //! The [registry](crate::registry) publishes snapshots; the [switch](crate::switch) reads
-//! them. An [`Instance`] outlives the snapshots that name it, and so do its running
-//! figures.
+//! them. A [`Member`] outlives the snapshots that name it, and so do its running figures.
 
 use std::sync::{
     Arc,
@@ -10,7 +9,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
+use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Tree};
 use nano_wire::{InstanceId, message::Policy};
 
 use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink};
@@ -31,7 +30,6 @@ pub struct Instance {
     /// Tells sessions apart.
     pub session: u64,
     way: Way,
-    in_flight: InFlight,
     leaving: AtomicBool,
     lost: AtomicBool,
 }
@@ -58,6 +56,9 @@ pub struct Member {
     pub incarnation: u64,
     /// Its place among the patterns of its identity; other nodes count those of their own.
     pub permit: Option<Permit>,
+    /// What its calls of this pattern tell. Other patterns of the instance may take longer, or
+    /// fail, and have limits of their own.
+    pub figures: Figures,
 }
 
 impl Instance {
@@ -84,7 +85,6 @@ impl Instance {
             session: SESSIONS.fetch_add(1, Ordering::Relaxed),
             lost: AtomicBool::new(matches!(way, Way::Nowhere)),
             way,
-            in_flight: InFlight::new(),
             leaving: AtomicBool::new(false),
         }
     }
@@ -103,27 +103,22 @@ impl Instance {
         matches!(self.way, Way::Neighbour(_))
     }
 
-    fn standing(&self) -> Standing {
-        let usable = |link: &NodeLink| match link.is_silent() {
-            true => Standing::Unavailable,
-            false => Standing::Ready,
+    fn reach(&self) -> Reach {
+        let heard = |link: &NodeLink| match link.is_silent() {
+            true => Reach::Gone,
+            false => Reach::Connected,
         };
         match &self.way {
-            _ if self.leaving.load(Ordering::Relaxed) => Standing::Unavailable,
-            Way::Session(link) if !self.is_lost() => usable(link),
+            _ if self.leaving.load(Ordering::Relaxed) => Reach::Gone,
+            Way::Session(link) if !self.is_lost() => heard(link),
             Way::Neighbour(neighbour) => match neighbour.link() {
-                Some(link) if link.is_draining() => Standing::Unavailable,
-                Some(_) if neighbour.is_suspect() => Standing::Suspect,
-                Some(link) => usable(&link),
-                None => Standing::Unavailable,
+                Some(link) if link.is_draining() => Reach::Gone,
+                Some(_) if neighbour.is_suspect() => Reach::Suspect,
+                Some(link) => heard(&link),
+                None => Reach::Gone,
             },
-            _ => Standing::Unavailable,
+            _ => Reach::Gone,
         }
-    }
-
-    /// Its calls in flight.
-    pub fn in_flight(&self) -> &InFlight {
-        &self.in_flight
     }
 
     /// It takes no more calls.
@@ -143,12 +138,16 @@ impl Instance {
 }
 
 impl Candidate for Member {
-    fn standing(&self) -> Standing {
-        self.instance.standing()
+    fn reach(&self) -> Reach {
+        self.instance.reach()
     }
 
-    fn in_flight(&self) -> u32 {
-        self.instance.in_flight.get()
+    fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn limit(&self) -> Option<u32> {
+        self.policy.max_concurrent
     }
 }
 
@@ -157,5 +156,9 @@ impl Keyed for Member {
 
     fn id(&self) -> InstanceId {
         self.instance.id
+    }
+
+    fn weight(&self) -> u16 {
+        self.policy.weight.unwrap_or(1)
     }
 }
