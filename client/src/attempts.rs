@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use nano_routing::{Outcome, RetryBudget};
-use nano_wire::{Certainty, Code, Failure, InstanceId, failure::Retry, message::Policy};
+use nano_wire::{
+    Certainty, Code, Failure, InstanceId,
+    failure::{Blame, Retry},
+    message::Policy,
+};
 
 /// Retries of one call that its instances ask for, by leaving or not owning the subject.
 const FREE: u32 = 3;
@@ -19,6 +23,9 @@ const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(2
 
 /// Longest wait before an overloaded instance is called again.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// How long callers are expected to wait where nothing is declared.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a call has been through.
 #[derive(Debug, Default)]
@@ -119,12 +126,14 @@ impl Attempts {
 /// where it declares none, is the caller's own doing.
 #[must_use]
 pub fn outcome(failure: &Failure, patience: Duration, policy: &Policy) -> Outcome {
-    let declared = policy.deadline_ms.map_or(1_000, u64::from);
-    match failure.code {
-        Code::ConnectionLost | Code::HandlerPanicked | Code::NotOwner => Outcome::Failed,
-        Code::Deadline if patience >= Duration::from_millis(declared) => Outcome::Failed,
-        Code::HandlerFailed | Code::BadRequest | Code::TooLarge => Outcome::Answered,
-        _ => Outcome::Unknown,
+    let declared = policy
+        .deadline_ms
+        .map_or(PATIENCE, |ms| Duration::from_millis(ms.into()));
+    match failure.blame() {
+        Blame::Instance => Outcome::Failed,
+        Blame::Slowness if patience >= declared.mul_f32(0.9) => Outcome::Failed,
+        Blame::Handler => Outcome::Answered,
+        Blame::Slowness | Blame::Nobody => Outcome::Unknown,
     }
 }
 

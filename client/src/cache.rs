@@ -60,7 +60,6 @@ struct Known {
 
 struct Single {
     used: Used,
-    pattern: Pattern,
     targets: Instances<Arc<Target>>,
 }
 
@@ -174,10 +173,12 @@ impl Cache {
         }
         if is_whole {
             known.add_whole(used, routes);
-        } else if let (Some(route), Ok(subject)) =
-            (routes.into_iter().next(), Pattern::parse(&subject))
+        } else if let Some((_, targets)) = routes.into_iter().next()
+            && let Ok(subject) = Pattern::parse(&subject)
         {
-            known.add_single(used, subject, route);
+            known
+                .single
+                .insert(subject, Arc::new(Single { used, targets }));
         }
         self.make_room(&mut known, &mut book);
         self.known.store(Arc::new(known));
@@ -258,20 +259,6 @@ impl Known {
         for (pattern, targets) in routes {
             self.routes.insert(pattern, targets);
         }
-    }
-
-    fn add_single(
-        &mut self,
-        used: Used,
-        subject: Pattern,
-        (pattern, targets): (Pattern, Instances<Arc<Target>>),
-    ) {
-        let single = Single {
-            used,
-            pattern,
-            targets,
-        };
-        self.single.insert(subject, Arc::new(single));
     }
 
     /// Drops what is known by an answer of this subject, or whole one of this pattern.

@@ -87,7 +87,7 @@ fn route(member: &Member) -> Route {
         identity: instance.identity.clone(),
         place: instance.place(),
         state: instance.state(),
-        in_flight: instance.in_flight().get(),
+        in_flight: member.figures.load().in_flight(),
         policy: member.policy.clone(),
         incarnation: member.incarnation,
         later: Later,

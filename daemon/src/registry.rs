@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Instances, Keyed, Pattern};
+use nano_routing::{Figures, Instances, Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -297,6 +297,7 @@ impl Actor {
                     policy: route.policy,
                     incarnation: route.incarnation,
                     permit: Some(permit),
+                    figures: Figures::new(),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),

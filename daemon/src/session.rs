@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use nano_routing::Pattern;
+use nano_routing::{Figures, Pattern};
 use nano_tls::{Identity, Kind};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
@@ -137,7 +137,7 @@ struct Session {
     /// Its address without a node is being confirmed.
     reaching: Option<Reaching>,
     /// What it was told of routes.
-    watches: Watches,
+    told_routes: Watches,
     /// What becomes of them, from the first one on.
     changes: Option<broadcast::Receiver<Changes>>,
 }
@@ -199,7 +199,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         warned: false,
         told: false,
         reaching: None,
-        watches: Watches::new(connection.remote_address().ip()),
+        told_routes: Watches::new(connection.remote_address().ip()),
         changes: None,
     })
 }
@@ -322,13 +322,13 @@ impl Session {
                 // Before the table is looked at, lest a change come in between.
                 self.changes
                     .get_or_insert_with(|| context.registry.changes());
-                let table = context.registry.table().load_full();
-                match self.watches.resolve(&subject, &table) {
+                let table = Arc::clone(&context.registry.table().load());
+                match self.told_routes.resolve(&subject, &table) {
                     Ok(resolved) => self.sender.send(id, &resolved).await?,
                     Err(error) => self.refuse(id, unanswered(&error)).await?,
                 }
             }
-            Control::Forget(subject) => self.watches.forget(&subject),
+            Control::Forget(subject) => self.told_routes.forget(&subject),
             Control::ListRoutes(list) => match list.unless {
                 Some(known) if known == context.registry.table().revision() => {
                     self.watch(id, list, known, context).await?;
@@ -361,15 +361,15 @@ impl Session {
         changes: &Changes,
         context: &SessionContext,
     ) -> Result<(), ControlError> {
-        let table = context.registry.table().load_full();
+        let table = Arc::clone(&context.registry.table().load());
         let news = match changes {
-            Changes::Of(patterns) => self.watches.changed(patterns, &table),
-            Changes::Many => self.watches.refresh(&table),
+            Changes::Of(patterns) => self.told_routes.changed(patterns, &table),
+            Changes::Many => self.told_routes.refresh(&table),
         };
         for message in news {
             self.sender.send(0, &message).await?;
         }
-        if self.watches.is_empty() {
+        if self.told_routes.is_empty() {
             self.changes = None;
         }
         Ok(())
@@ -482,6 +482,7 @@ impl Session {
             policy: register.policy,
             incarnation: register.incarnation,
             permit: Some(permit),
+            figures: Figures::new(),
         })
     }
 }

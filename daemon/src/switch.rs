@@ -5,11 +5,18 @@
 //! makes no channel and arms no timer: the outgoing link's slot holds where the answer
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
-use std::{borrow::Cow, slice, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use nano_routing::{Candidate, Pattern, PatternError, Standing, canonical, pick};
+use nano_routing::{
+    Candidate, Candidates, HealthSettings, Instances, NonePicked, Outcome, Pattern, PatternError,
+    at_most_half_out, canonical, pick,
+};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop,
+    Blame, CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
@@ -25,11 +32,21 @@ use crate::{
 /// A connection of this node.
 pub type NodeLink = Link<Switch>;
 
-/// Instances that are asked after the one picked did not take a call.
-const OTHERS: usize = 4;
+/// Instances that are asked until one takes a call.
+const TRIES: usize = 5;
+
+/// A deadline that is shorter than what the pattern declares, or than this if it declares none,
+/// says nothing of the instance that did not keep it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the figures of instances count time from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Bytes of a call's extensions that naming the instance takes.
 const ROOM_FOR_INSTANCE: usize = 32;
+
+/// When to look again for an instance that may return.
+const RETURN: Duration = Duration::from_millis(50);
 
 /// When to come back to an instance that is full.
 const FULL_RETRY: Duration = Duration::from_millis(50);
@@ -48,6 +65,9 @@ pub struct Forwarded {
     reply_to: ReplyTo,
     member: Arc<Member>,
     permit: CallPermit,
+    begun: Instant,
+    /// The instance is given as much time as it asks for.
+    is_patient: bool,
 }
 
 /// Where an answer goes.
@@ -116,7 +136,7 @@ impl Switch {
                 false => no_route(&subject),
             });
         };
-        let members = match self.eligible(&header, members.as_slice()) {
+        let members = match self.eligible(&header, members) {
             Ok(members) => members,
             Err(failure) => return reply_to.fail(&failure.of_pattern(pattern.as_str())),
         };
@@ -136,15 +156,34 @@ impl Switch {
         attempt.give_to_one(pattern, members)
     }
 
+    /// Whether everyone who serves a subject declares that a call may be given twice.
+    pub fn is_idempotent(&self, subject: &str) -> bool {
+        let table = self.table.load();
+        let members = table.longest_match(subject);
+        members.is_some_and(|(_, members)| members.iter().all(|member| member.policy.idempotent))
+    }
+
+    /// The shortest deadline that those who serve a subject declare for calls that name none.
+    pub fn declared_deadline(&self, subject: &str) -> Option<Duration> {
+        let table = self.table.load();
+        let (_, members) = table.longest_match(subject)?;
+        let declared = members
+            .iter()
+            .filter_map(|member| member.policy.deadline_ms);
+        declared
+            .min()
+            .map(|millis| Duration::from_millis(millis.into()))
+    }
+
     /// The members that a call may be given to: what another node has picked, it has picked
     /// for its session here, so that no call goes from node to node in circles.
     fn eligible<'t>(
         &self,
         header: &CallHeader<'_>,
-        members: &'t [Arc<Member>],
-    ) -> Result<&'t [Arc<Member>], Failure> {
+        members: &'t Instances<Arc<Member>>,
+    ) -> Result<Candidates<'t, Arc<Member>>, Failure> {
         if !self.is_for_node {
-            return Ok(members);
+            return Ok(members.candidates());
         }
         let wanted = header.extensions.get(Extensions::INSTANCE);
         let is_wanted = |member: &&Arc<Member>| {
@@ -153,8 +192,16 @@ impl Switch {
         members
             .iter()
             .find(is_wanted)
-            .map(slice::from_ref)
+            .map(Candidates::one)
             .ok_or_else(not_here)
+    }
+
+    /// Whether no more than half of a pattern's instances are ejected.
+    fn at_most_half_out(&self, pattern: &Pattern, now: Duration) -> bool {
+        let table = self.table.load();
+        let members = table.get(pattern.as_str());
+        // Who has no others that could be called instead is not ejected.
+        members.is_some_and(|members| at_most_half_out(members.as_slice(), now))
     }
 }
 
@@ -170,25 +217,29 @@ struct Attempt<'h, 'b> {
 impl Attempt<'_, '_> {
     /// Gives the call to the member that is picked. If that one is gone or full, some
     /// others are asked in turn; nothing of the call has left by then.
-    fn give_to_one(mut self, pattern: &Pattern, members: &[Arc<Member>]) -> Option<Job> {
-        let random = fastrand::u64(..);
-        let Some(picked) = pick(members, random) else {
-            return self.reply_to.fail(&no_instance(pattern, members.len()));
-        };
-        let mut refusal = match self.forward(picked) {
-            Ok(job) => return Some(job),
-            Err((attempt, refusal)) => {
-                self = *attempt;
-                refusal
-            }
-        };
-        let first = (random % members.len() as u64) as usize;
-        let others = members[first..].iter().chain(&members[..first]);
-        let ready = |member: &&Arc<Member>| {
-            member.standing() == Standing::Ready && !Arc::ptr_eq(member, picked)
-        };
-        for member in others.filter(ready).take(OTHERS) {
-            match self.forward(member) {
+    fn give_to_one(
+        mut self,
+        pattern: &Pattern,
+        members: Candidates<'_, Arc<Member>>,
+    ) -> Option<Job> {
+        let now = since_start(self.now);
+        let mut tried: [Option<&Arc<Member>>; TRIES] = [None; TRIES];
+        let mut refusal = None;
+        for turn in 0..TRIES {
+            let is_tried = |member: &Arc<Member>| {
+                let mut tried = tried[..turn].iter().flatten();
+                tried.any(|known| Arc::ptr_eq(known, member))
+                    || was_tried(&self.header, member.instance.id)
+            };
+            let member = match pick(members, now, fastrand::u64(..), is_tried) {
+                Ok(member) => member,
+                Err(NonePicked::Unreachable) => break,
+                Err(NonePicked::Full) => {
+                    refusal = Some(full().of_pattern(pattern.as_str()));
+                    break;
+                }
+            };
+            match self.forward(member, now) {
                 Ok(job) => return Some(job),
                 Err((attempt, other)) => {
                     self = *attempt;
@@ -196,19 +247,30 @@ impl Attempt<'_, '_> {
                     refusal = other.or(refusal);
                 }
             }
+            tried[turn] = Some(member);
         }
-        let failure = refusal.unwrap_or_else(|| no_instance(pattern, members.len()));
+        let known = members.as_slice().len();
+        let may_return = members
+            .as_slice()
+            .iter()
+            .any(|member| member.instance.is_lost());
+        let failure = refusal.unwrap_or_else(|| no_instance(pattern, known, may_return));
         self.reply_to.fail(&failure)
     }
 
     /// Gives the call to one member, or back with the reason, if it is of the kind that a
     /// caller is told.
-    fn forward(self, member: &Arc<Member>) -> Result<Job, (Box<Self>, Option<Failure>)> {
+    fn forward(
+        self,
+        member: &Arc<Member>,
+        now: Duration,
+    ) -> Result<Job, (Box<Self>, Option<Failure>)> {
         let Some(link) = member.instance.link() else {
             return Err((Box::new(self), None));
         };
         let mut header = self.header.clone();
         header.extensions.remove(Extensions::INSTANCE);
+        header.extensions.remove(Extensions::TRIED);
         if member.instance.is_elsewhere() {
             if header.extensions.size() > EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE {
                 return Err((Box::new(self), Some(too_much(member))));
@@ -216,11 +278,15 @@ impl Attempt<'_, '_> {
             let instance = &member.instance.id.0;
             header.extensions.0.push((Extensions::INSTANCE, instance));
         }
-        member.instance.in_flight().begin();
+        if !member.figures.begin(member.limit(), now) {
+            return Err((Box::new(self), refusal(Reason::Full, member)));
+        }
         let forwarded = Forwarded {
+            is_patient: is_patient(header.remaining(), member),
             reply_to: self.reply_to,
             member: Arc::clone(member),
             permit: self.permit,
+            begun: self.now,
         };
         let placed = link.call(header, self.body, self.now, forwarded);
         placed.map(|id| Job { link, id }).map_err(|refused| {
@@ -229,13 +295,13 @@ impl Attempt<'_, '_> {
                 waiter,
                 body,
             } = *refused;
-            let (reply_to, permit) = waiter.ended();
+            waiter.member.figures.withdraw();
             let attempt = Attempt {
                 header: self.header,
                 body,
                 now: self.now,
-                reply_to,
-                permit,
+                reply_to: waiter.reply_to,
+                permit: waiter.permit,
             };
             (Box::new(attempt), refusal(reason, member))
         })
@@ -255,12 +321,17 @@ impl Handler for Switch {
     }
 
     fn on_answer(&self, forwarded: Forwarded, answer: Answer<'_>) {
+        let outcome = match &answer {
+            Answer::Reply(..) => Outcome::Answered,
+            Answer::Failed(failure) => forwarded.outcome(failure),
+        };
+        let pattern = &forwarded.member.pattern;
+        forwarded.ended(outcome, |now| self.at_most_half_out(pattern, now));
         let answer = match answer {
             Answer::Failed(failure) => Answer::Failed(forwarded.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
-        let (reply_to, _permit) = forwarded.ended();
-        reply_to.answer(answer);
+        forwarded.reply_to.answer(answer);
     }
 
     fn on_cancel(&self, job: Job) {
@@ -270,9 +341,25 @@ impl Handler for Switch {
 
 impl Forwarded {
     /// The call is no longer in flight at its instance.
-    fn ended(self) -> (ReplyTo, CallPermit) {
-        self.member.instance.in_flight().end();
-        (self.reply_to, self.permit)
+    fn ended(&self, outcome: Outcome, may_be_out: impl FnOnce(Duration) -> bool) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.begun);
+        let now = since_start(now);
+        let (figures, settings) = (&self.member.figures, &HealthSettings::DEFAULT);
+        figures.end(outcome, took, now, settings, || may_be_out(now));
+    }
+
+    /// What a failure says of the instance.
+    fn outcome(&self, failure: &Failure) -> Outcome {
+        // Found on the own link: it is the link to the instance's node that was lost.
+        let is_neighbours = failure.instance.is_none() && self.member.instance.is_elsewhere();
+        match failure.blame() {
+            Blame::Instance if is_neighbours => Outcome::Unknown,
+            Blame::Instance => Outcome::Failed,
+            Blame::Slowness if self.is_patient => Outcome::Failed,
+            Blame::Slowness | Blame::Nobody => Outcome::Unknown,
+            Blame::Handler => Outcome::Answered,
+        }
     }
 
     /// Says which instance and pattern were concerned.
@@ -289,7 +376,8 @@ impl Job {
     /// Gives the call up: nobody waits for it.
     pub fn stop(&self) {
         if let Some((forwarded, _)) = self.link.cancel(self.id) {
-            forwarded.ended();
+            // Only a failure is asked about.
+            forwarded.ended(Outcome::Unknown, |_| false);
         }
     }
 }
@@ -342,11 +430,7 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
             member.instance.lose();
             return None;
         }
-        Reason::Full => not_sent(
-            Code::Overloaded,
-            "the instances have as many calls or large bodies in flight as they take",
-        )
-        .retry_after(FULL_RETRY),
+        Reason::Full => full(),
         Reason::TooLarge(limit) => not_sent(
             Code::TooLarge,
             format!("the body is over the {limit} bytes that the instance takes"),
@@ -357,6 +441,23 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
             .at_instance(member.instance.id)
             .of_pattern(member.pattern.as_str()),
     )
+}
+
+/// Whether a call leaves an instance as much time as the pattern declares, but for what it took to
+/// come here.
+fn is_patient(remaining: Duration, member: &Member) -> bool {
+    let declared = member.policy.deadline_ms;
+    let declared = declared.map_or(PATIENCE, |ms| Duration::from_millis(ms.into()));
+    remaining >= declared.mul_f32(0.9)
+}
+
+fn since_start(now: Instant) -> Duration {
+    now.saturating_duration_since(*START)
+}
+
+fn full() -> Failure {
+    let message = "the instances have as many calls or large bodies in flight as they take";
+    not_sent(Code::Overloaded, message).retry_after(FULL_RETRY)
 }
 
 fn not_sent(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
@@ -396,7 +497,20 @@ fn not_here() -> Failure {
     )
 }
 
-fn no_instance(pattern: &Pattern, known: usize) -> Failure {
+/// Says when to come back only if one whose session is lost may be back by then.
+fn no_instance(pattern: &Pattern, known: usize, may_return: bool) -> Failure {
     let message = format!("none of the {known} known instances of \"{pattern}\" can be reached");
-    not_sent(Code::NoInstance, message).of_pattern(pattern.as_str())
+    let failure = not_sent(Code::NoInstance, message).of_pattern(pattern.as_str());
+    match may_return {
+        true => failure.retry_after(RETURN),
+        false => failure,
+    }
+}
+
+/// Whether the caller has given the call to an instance before.
+fn was_tried(header: &CallHeader<'_>, instance: InstanceId) -> bool {
+    let tried = header.extensions.get(Extensions::TRIED).unwrap_or_default();
+    tried
+        .chunks_exact(instance.0.len())
+        .any(|id| id == instance.0)
 }

@@ -1,8 +1,7 @@
 //! Who serves what, as the request path sees it: an immutable snapshot, replaced whole.
 //!
 //! The [registry](crate::registry) publishes snapshots; the [switch](crate::switch) reads
-//! them. An [`Instance`] outlives the snapshots that name it, and so do its running
-//! figures.
+//! them. A [`Member`] outlives the snapshots that name it, and so do its running figures.
 
 use std::sync::{
     Arc,
@@ -10,7 +9,7 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
+use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Tree};
 use nano_wire::{
     InstanceId,
     inspect::{Place, RouteState},
@@ -59,7 +58,6 @@ pub struct Instance {
     /// Tells sessions apart.
     pub session: u64,
     way: Way,
-    in_flight: InFlight,
     leaving: AtomicBool,
     lost: AtomicBool,
     /// Where it can be called without a node.
@@ -89,6 +87,9 @@ pub struct Member {
     pub incarnation: u64,
     /// Its place among the patterns of its identity; other nodes count those of their own.
     pub permit: Option<Permit>,
+    /// What its calls of this pattern tell. Other patterns of the instance may take longer, or
+    /// fail, and have limits of their own.
+    pub figures: Figures,
 }
 
 impl Publication {
@@ -184,7 +185,6 @@ impl Instance {
             identity,
             session: SESSIONS.fetch_add(1, Ordering::Relaxed),
             way,
-            in_flight: InFlight::new(),
             leaving: AtomicBool::new(false),
             direct: ArcSwapOption::empty(),
             lost: AtomicBool::new(false),
@@ -245,11 +245,6 @@ impl Instance {
         self.direct.store(address.map(Arc::new));
     }
 
-    /// Its calls in flight.
-    pub fn in_flight(&self) -> &InFlight {
-        &self.in_flight
-    }
-
     /// It takes no more calls.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
@@ -278,16 +273,20 @@ impl Drop for Instance {
 }
 
 impl Candidate for Member {
-    fn standing(&self) -> Standing {
+    fn reach(&self) -> Reach {
         match self.instance.state() {
-            RouteState::Ready => Standing::Ready,
-            RouteState::Suspect => Standing::Suspect,
-            _ => Standing::Unavailable,
+            RouteState::Ready => Reach::Connected,
+            RouteState::Suspect => Reach::Suspect,
+            _ => Reach::Gone,
         }
     }
 
-    fn in_flight(&self) -> u32 {
-        self.instance.in_flight.get()
+    fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    fn limit(&self) -> Option<u32> {
+        self.policy.max_concurrent
     }
 }
 
@@ -296,5 +295,9 @@ impl Keyed for Member {
 
     fn id(&self) -> InstanceId {
         self.instance.id
+    }
+
+    fn weight(&self) -> u16 {
+        self.policy.weight.unwrap_or(1)
     }
 }

@@ -14,6 +14,7 @@ pub struct ServiceBuilder {
     tls: Option<PathBuf>,
     name: String,
     patterns: Vec<String>,
+    flags: Vec<String>,
 }
 
 /// A running service.
@@ -34,6 +35,7 @@ impl ServiceBuilder {
                 .map(|authority| authority.folder("service")),
             name: name.to_owned(),
             patterns: Vec::new(),
+            flags: Vec::new(),
         }
     }
 
@@ -41,6 +43,20 @@ impl ServiceBuilder {
     #[must_use]
     pub fn pattern(mut self, pattern: &str) -> Self {
         self.patterns.push(pattern.to_owned());
+        self
+    }
+
+    /// Most calls at a time, as it declares.
+    #[must_use]
+    pub fn max_concurrent(mut self, calls: u32) -> Self {
+        self.flags.push(format!("--max-concurrent={calls}"));
+        self
+    }
+
+    /// Has its handlers panic at each message but `count`.
+    #[must_use]
+    pub fn panics(mut self) -> Self {
+        self.flags.push("--panics".to_owned());
         self
     }
 
@@ -77,6 +93,7 @@ impl ServiceBuilder {
         for pattern in &self.patterns {
             command.args(["--pattern", pattern]);
         }
+        command.args(&self.flags);
         let mut process = Process::start(&mut command);
         let line = process
             .line()

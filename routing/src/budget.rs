@@ -108,14 +108,11 @@ impl RetryBudget {
         retries * 100 <= calls * u64::from(percent) + 100 * SECONDS * u64::from(per_second)
     }
 
-    /// Adds to the present second; false if it has no room, or its slot is a later one's already.
+    /// Adds to the present second; false if it has no room. Its slot is taken from an earlier one.
     fn add(&self, now: Duration, one: u64) -> bool {
         let (slot, turn) = (self.slot(now), turn(second(now)));
         let mut known = Slot(slot.load(Relaxed));
         while known.turn() != turn {
-            if known.is_later_than(turn) {
-                return false;
-            }
             let fresh = Slot(turn << (CALL_BITS + RETRY_BITS) | one);
             match slot.compare_exchange(known.0, fresh.0, Relaxed, Relaxed) {
                 Ok(_) => return true,
@@ -154,13 +151,6 @@ impl Slot {
 
     fn retries(self) -> u64 {
         self.0 & ((1 << RETRY_BITS) - 1)
-    }
-
-    /// As if another thread's clock were read a little later; not by so much as one that comes
-    /// again.
-    fn is_later_than(self, turn: u64) -> bool {
-        let ahead = self.turn().wrapping_sub(turn) & TURNS;
-        (1..=2).contains(&ahead)
     }
 }
 

@@ -14,7 +14,7 @@
 //! - The average of an instance that is not called falls with time, so that it is tried again. It
 //!   falls the slower the more calls are unanswered, or one that hangs would seem ever cheaper.
 //! - A call that has no answer says that an answer takes at least so long. One that failed doubles
-//!   the average: an instance that fails at once would else be the cheapest of all.
+//!   the average, up to a second: an instance that fails at once would else be the cheapest of all.
 //!
 //! All of it is atomic and relaxed: a hint, which orders nothing else in memory. An answer that
 //! is no slower than the average, in the millisecond of the last one, stores nothing but the end of
@@ -39,6 +39,10 @@ const ALIKE: f32 = 2.0;
 
 /// Least latency in microseconds: zero says that there was none yet.
 const LEAST: f32 = 1.0;
+
+/// Microseconds beyond which failures do not double the average: it is to fall again as fast as
+/// above.
+const MOST_BY_FAILURE: f32 = 1e6;
 
 /// One call, in the half of [`Load::calls`] that counts those that have begun.
 const BEGUN: u64 = 1 << 32;
@@ -116,7 +120,8 @@ impl Load {
         self.count_end();
         let (waited, now) = (micros(waited), millis(now));
         self.change(|known| {
-            let doubled = ALIKE * known.aged(now, 0);
+            let known = known.aged(now, 0);
+            let doubled = (2.0 * known).min(known.max(MOST_BY_FAILURE));
             Some(Latency::new(doubled.max(waited), now))
         });
     }

@@ -22,10 +22,11 @@ use crate::{Condition, Figures, Keyed};
 /// drawn uniformly in a fifth of the draws, and gets no more than that; and among idle ones the
 /// heaviest drawn would get all.
 ///
-/// One that is due for a trial is picked when it is drawn. One that has as many calls as it takes
-/// is passed over. If neither that was drawn will do, all are looked at from the first drawn on: for
-/// one that is ready, else due, else suspect. Those that are ejected are picked only if there are no
-/// others, which happens when the others have left.
+/// One that is due for a trial is picked when it is drawn. In place of one that will not do, as it
+/// is ejected or has as many calls as it takes, one near it is compared. If neither that was drawn
+/// will do, all are looked at from the first drawn on: for one that is ready, else due, else
+/// suspect. Those that are ejected are picked only if there are no others, which happens when the
+/// others have left.
 ///
 /// `random` is to be uniform in all its 64 bits. `is_left_out` says which ones not to consider,
 /// such as those that did not take the call before.
@@ -49,24 +50,28 @@ pub fn pick<'c, T: Candidate>(
     let Some((first, second)) = candidates.draw(random) else {
         return scan(candidates, 0, view);
     };
+    let rounding = (random.wrapping_mul(SCATTER) >> 48) as u16;
+    let cost = |at: usize| {
+        let candidate = &candidates.all[at];
+        let load = candidate.figures().load();
+        load.cost(now, candidate.weight(), rounding)
+    };
+    let cheaper = |first: usize, second: usize| match cost(second).is_below(cost(first)) {
+        true => second,
+        false => first,
+    };
+    let another = |than: usize, from: usize| {
+        let count = candidates.all.len();
+        let mut near = (from + 1..count).chain(0..from).take(NEAR);
+        near.find(|at| *at != than && view(*at) == Usable::Ready)
+    };
     let picked = match (view(first), view(second)) {
         (Usable::Due, _) => first,
         (_, Usable::Due) => second,
         (Usable::Ready, Usable::Ready) if first == second => first,
-        (Usable::Ready, Usable::Ready) => {
-            let rounding = (random.wrapping_mul(SCATTER) >> 48) as u16;
-            let cost = |at: usize| {
-                let candidate = &candidates.all[at];
-                let load = candidate.figures().load();
-                load.cost(now, candidate.weight(), rounding)
-            };
-            match cost(second).is_below(cost(first)) {
-                true => second,
-                false => first,
-            }
-        }
-        (Usable::Ready, _) => first,
-        (_, Usable::Ready) => second,
+        (Usable::Ready, Usable::Ready) => cheaper(first, second),
+        (Usable::Ready, _) => another(first, second).map_or(first, |other| cheaper(first, other)),
+        (_, Usable::Ready) => another(second, first).map_or(second, |other| cheaper(other, second)),
         _ => return scan(candidates, first, view),
     };
     Ok(&candidates.all[picked])
@@ -192,6 +197,9 @@ fn draw_two(random: u64, bound: u64) -> Option<(u64, u64)> {
 fn draw(half: u64, bound: u64) -> u64 {
     (half * bound) >> 32
 }
+
+/// How many places are looked at for another one than that drawn.
+const NEAR: usize = 8;
 
 /// The bits of one draw: 32, half of the random number.
 const HALF: u64 = u32::MAX as u64;

@@ -99,6 +99,19 @@ pub enum Retry {
     IfIdempotent,
 }
 
+/// What a failed call says of the instance that was given it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// It is at fault.
+    Instance,
+    /// It is at fault if it was given as much time as it asks for.
+    Slowness,
+    /// It did its work: the handler has answered.
+    Handler,
+    /// Nothing: the call was wrong, was given up, or came when there was no room.
+    Nobody,
+}
+
 /// A call that failed. It travels whole from where it was found to the caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -201,6 +214,17 @@ impl Failure {
             (Code::NotOwner, _) => Retry::FreeAfterResolve,
             (Code::ConnectionLost, Certainty::NotSent) => Retry::Yes,
             _ => Retry::No,
+        }
+    }
+
+    /// What it says of the instance that was given the call.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self.code {
+            Code::ConnectionLost | Code::NotOwner | Code::HandlerPanicked => Blame::Instance,
+            Code::Deadline => Blame::Slowness,
+            Code::HandlerFailed => Blame::Handler,
+            _ => Blame::Nobody,
         }
     }
 }

@@ -17,6 +17,6 @@ pub mod message;
 pub mod socket;
 pub mod transport;
 
-pub use failure::{Certainty, Code, Failure, Hop};
+pub use failure::{Blame, Certainty, Code, Failure, Hop};
 pub use id::{CallId, InstanceId};
 pub use message::{CallHeader, Encoding, Extensions, ReplyHeader, Trace};

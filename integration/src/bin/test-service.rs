@@ -8,6 +8,7 @@ use std::{
 
 use clap::Parser;
 use nano_client::{Body, Context, HandlerError, Options, Service};
+use nano_wire::message::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,6 +24,12 @@ struct Arguments {
     name: String,
     #[arg(long)]
     pattern: Vec<String>,
+    /// Most calls at a time that it declares.
+    #[arg(long)]
+    max_concurrent: Option<u32>,
+    /// Panics at each message but `count`.
+    #[arg(long)]
+    panics: bool,
 }
 
 #[derive(Deserialize)]
@@ -83,13 +90,19 @@ impl Drop for Running {
     }
 }
 
-async fn handle(context: Context, task: Task, name: String) -> Result<Value, HandlerError> {
+async fn handle(
+    context: Context,
+    task: Task,
+    name: String,
+    panics: bool,
+) -> Result<Value, HandlerError> {
     if let Task::Count = task {
         let (begun, stopped) = (BEGUN.load(Ordering::SeqCst), STOPPED.load(Ordering::SeqCst));
         return Ok(json!({"Begun": begun, "Stopped": stopped}));
     }
     BEGUN.fetch_add(1, Ordering::SeqCst);
     let mut running = Running(false);
+    assert!(!panics, "out of mind");
     let answer = act(context, task, name).await;
     running.0 = true;
     answer
@@ -122,11 +135,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .node(arguments.node)
         .state(arguments.state);
     options.tls = arguments.tls;
-    let mut builder = Service::builder();
+    let policy = Policy {
+        max_concurrent: arguments.max_concurrent,
+        ..Policy::default()
+    };
+    let mut builder = Service::builder().policy(policy);
     for pattern in &arguments.pattern {
         let name = arguments.name.clone();
         builder = builder.on(pattern, move |context, task| {
-            handle(context, task, name.clone())
+            handle(context, task, name.clone(), arguments.panics)
         });
     }
     let service = builder.start(options).await?;

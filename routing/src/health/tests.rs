@@ -60,14 +60,14 @@ fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
 }
 
 #[test]
-fn a_low_rate_of_success_ejects_and_half_does_not() {
-    let mut half = Instance::default();
+fn a_low_rate_of_success_ejects_and_a_better_one_does_not() {
+    let mut better = Instance::default();
     let mut low = Instance::default();
     for at in 0..1_000 {
-        half.fail(at);
-        half.succeed(at);
+        (0..2).for_each(|_| better.fail(at));
+        (0..3).for_each(|_| better.succeed(at));
     }
-    assert_eq!(half.condition(1_000), Condition::In);
+    assert_eq!(better.condition(1_000), Condition::In);
     for _ in 0..7 {
         low.succeed(0);
         (0..2).for_each(|_| low.fail(0));

@@ -1,0 +1,117 @@
+//! Whom a call is given to: not to who fails, not to who is full, and whose fault it is.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::time::Duration;
+
+use nano_client::{CallError, Certainty, Client, Code};
+use nano_integration::{Node, until};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+async fn act(client: &Client, message: Value) -> Result<Value, CallError> {
+    client.act("a:1", &message).await
+}
+
+async fn name(client: &Client) -> Result<Value, CallError> {
+    act(client, json!({"Do": "name"})).await
+}
+
+fn hold(client: &Client) -> JoinHandle<Result<Value, CallError>> {
+    let client = client.clone();
+    tokio::spawn(async move { act(&client, json!({"Do": "hold"})).await })
+}
+
+async fn begun(client: &Client, subject: &str) -> u64 {
+    let count: Value = client.act(subject, &json!({"Do": "count"})).await.unwrap();
+    count["Begun"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_fails_all_calls_is_out_within_10_of_them() {
+    let node = Node::start().await;
+    let _well = node.service("well").pattern("a:1").start().await;
+    let bad = node.service("bad").pattern("a:1").pattern("bad");
+    let _bad = bad.panics().start().await;
+    let client = node.client().await;
+    let mut failed = 0;
+    for _ in 0..1_000 {
+        match name(&client).await {
+            Ok(answer) => assert_eq!(answer["Name"], "well"),
+            Err(failure) => {
+                assert_eq!(failure.code, Code::HandlerPanicked);
+                failed += 1;
+            }
+        }
+    }
+    // Its failures make it expensive too, so it may be avoided before it is ejected.
+    assert!((1..=10).contains(&failed), "{failed}");
+    // It is out of this pattern alone.
+    assert_eq!(begun(&client, "bad").await, failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_instance_is_called_though_it_fails() {
+    let node = Node::start().await;
+    let _bad = node.service("bad").pattern("a:1").panics().start().await;
+    let client = node.client().await;
+    for _ in 0..50 {
+        let failure = name(&client).await.unwrap_err();
+        assert_eq!(failure.code, Code::HandlerPanicked);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_errors_and_hurry_eject_nobody() {
+    let node = Node::start().await;
+    let _one = node.service("one").pattern("a:1").start().await;
+    let _two = node.service("two").pattern("a:1").start().await;
+    let client = node.client().await;
+    let hurried = client.with_timeout(Duration::from_millis(1));
+    for _ in 0..100 {
+        let wrong = act(&client, json!({"Do": "no such thing"})).await;
+        assert_eq!(wrong.unwrap_err().code, Code::BadRequest);
+        let failed = act(&client, json!({"Do": "fail"})).await;
+        assert_eq!(failed.unwrap_err().code, Code::HandlerFailed);
+        let late = act(&hurried, json!({"Do": "hold"})).await;
+        assert_eq!(late.unwrap_err().code, Code::Deadline);
+    }
+    // Who is ejected would have one trial of these at most.
+    let calls = (0..60).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move { act(&client, json!({"Do": "sleep", "Ms": 300})).await })
+    });
+    let mut by_one = 0;
+    for call in calls.collect::<Vec<_>>() {
+        by_one += u32::from(call.await.unwrap().unwrap()["Name"] == "one");
+    }
+    assert!((5..=55).contains(&by_one), "{by_one} of 60");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_at_its_limit_is_passed_over_and_where_all_are_that_is_said_at_once() {
+    let node = Node::start().await;
+    let limited = |name| node.service(name).pattern("a:1").max_concurrent(2);
+    let _one = limited("one").start().await;
+    let _two = limited("two").start().await;
+    let client = node.client().await;
+    // Other calls would make room for them to end; only those that hold count.
+    let held: Vec<_> = (0..4).map(|_| hold(&client)).collect();
+    let failure = until("both to be full", async || name(&client).await.err()).await;
+    assert_eq!(failure.code, Code::Overloaded);
+    assert_eq!(failure.certainty, Certainty::NotSent);
+    assert!(failure.retry_after_ms.is_some());
+
+    let _three = limited("three").start().await;
+    for _ in 0..50 {
+        assert_eq!(name(&client).await.unwrap()["Name"], "three");
+    }
+    held.iter().for_each(JoinHandle::abort);
+    for name in ["one", "two"] {
+        until("it to have room again", async || {
+            let answer = act(&client, json!({"Do": "name"})).await.unwrap();
+            (answer["Name"] == name).then_some(())
+        })
+        .await;
+    }
+}
