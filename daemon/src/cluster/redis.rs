@@ -5,6 +5,8 @@
 //! repaired but made anew, since the master may be another one by now. Passwords and keys
 //! are never printed.
 
+mod access;
+mod complaints;
 mod log;
 mod names;
 mod provider;
@@ -17,16 +19,18 @@ use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex, mpsc, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     command::{Command, Reply, Ticket, Trouble},
     replica::Input,
+    settings::Identity,
 };
 
+pub use access::{RedisAccess, RedisAccessError, RedisFiles, RedisTls};
+use complaints::{Cause, Complaints};
 use log::Position;
-pub use provider::RedisTls;
 use provider::{Connection, Provider};
 use scripts::{Executed, Scripts};
 pub use url::{RedisUrl, RedisUrlError};
@@ -34,12 +38,15 @@ pub use url::{RedisUrl, RedisUrlError};
 /// How long a command may take, with a new connection if it needs one.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a node that starts waits for Redis to say whose it is. One that is well answers
+/// in milliseconds, also behind sentinels or with TLS; and while it is away, nothing that a
+/// node serves has to wait for it.
+const FIRST_LOOK: Duration = Duration::from_millis(800);
+
 /// Where Redis is, and what is ours in it.
 pub struct RedisOptions {
-    /// Where it is.
-    pub url: RedisUrl,
-    /// Certificates, if the URL says TLS.
-    pub tls: RedisTls,
+    /// Where it is, and how to get in.
+    pub access: RedisAccess,
     /// Which of the clusters that share the Redis this is.
     pub namespace: String,
     /// What records are sealed with.
@@ -51,10 +58,22 @@ pub struct Redis {
     provider: Provider,
     scripts: Scripts,
     slot: Mutex<Slot>,
-    /// Where the log ended at the last beat.
-    log_end: watch::Sender<Position>,
+    complaints: Complaints,
+    /// Where the log ended at the last beat; `None` until Redis is known to be ours.
+    log_end: watch::Sender<Option<Position>>,
     /// Whether the server of each new connection may evict keys.
     evicts: watch::Sender<Option<bool>>,
+}
+
+/// Whose Redis it is, as far as a node knows that starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// The node's authority is noted there, as it is from now on if there was none.
+    Ours,
+    /// Another one is.
+    Others,
+    /// It does not answer, or not in time.
+    Away,
 }
 
 /// The connection in use, and how many there were before it.
@@ -69,11 +88,33 @@ impl Redis {
     #[must_use]
     pub fn new(options: RedisOptions) -> Self {
         Self {
-            provider: Provider::new(options.url, options.tls),
+            provider: Provider::new(options.access),
             scripts: Scripts::new(&options.namespace, &options.cluster_key),
             slot: Mutex::default(),
-            log_end: watch::Sender::new(Position::default()),
+            complaints: Complaints::default(),
+            log_end: watch::Sender::new(None),
             evicts: watch::Sender::new(None),
+        }
+    }
+
+    /// Looks whose Redis it is, as long as [`FIRST_LOOK`].
+    pub async fn look(&self, identity: &Identity) -> Look {
+        // The boot has no counter there yet that it could raise.
+        let beat = Command::Beat {
+            boot: identity.boot,
+            counter: 0,
+            authority: identity.authority,
+        };
+        match timeout(FIRST_LOOK, self.execute(beat)).await {
+            Ok(Ok(Reply::Listing(listing))) if listing.authority == identity.authority => {
+                Look::Ours
+            }
+            Ok(Ok(Reply::Listing(_))) => Look::Others,
+            Ok(_) => Look::Away,
+            Err(_) => {
+                self.complain(&slow());
+                Look::Away
+            }
         }
     }
 
@@ -85,6 +126,9 @@ impl Redis {
         inputs: mpsc::Sender<Input>,
     ) {
         let mut evicts = self.evicts.subscribe();
+        if evicts.borrow().is_some() {
+            evicts.mark_changed();
+        }
         let follow = log::follow(
             &self.provider,
             &self.scripts,
@@ -128,19 +172,21 @@ impl Redis {
         let until = Instant::now() + LIMIT;
         let connected = limited(until, self.connection()).await;
         let (number, mut connection) = connected.map_err(|error| {
-            tracing::debug!(%error, "no connection to Redis");
+            self.complain(&error);
             trouble(&error)
         })?;
         let executed = self.scripts.execute(&mut connection, &command);
         match limited(until, executed).await {
             Ok(Executed { reply, log_end }) => {
-                if let Some(end) = log_end {
-                    self.log_end.send_replace(end);
+                if let Reply::Listing(_) = &reply {
+                    self.log_end.send_replace(log_end);
                 }
+                let has_written = reply == Reply::Written;
+                self.complaints.succeeded(self.provider.url(), has_written);
                 Ok(reply)
             }
             Err(error) => {
-                tracing::debug!(%error, "Redis did not execute a command");
+                self.complain(&error);
                 if trouble(&error) != Trouble::Refused {
                     self.disconnect(number).await;
                 }
@@ -161,6 +207,17 @@ impl Redis {
         slot.number += 1;
         slot.connection = Some(connection.clone());
         Ok((slot.number, connection))
+    }
+
+    fn complain(&self, error: &RedisError) {
+        let words = self.provider.without_passwords(&error.to_string());
+        tracing::debug!(error = words, "Redis did not execute a command");
+        let cause = Cause::of(&words).unwrap_or(match trouble(error) {
+            Trouble::Refused => Cause::Refused,
+            Trouble::ReadOnly => Cause::ReadOnly,
+            Trouble::Unsure => Cause::Away,
+        });
+        self.complaints.failed(self.provider.url(), cause, &words);
     }
 
     /// Lets go of a connection, unless another one is in use already.
@@ -188,8 +245,11 @@ async fn limited<T>(
     until: Instant,
     answer: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    let slow = |_| RedisError::from((ErrorKind::Io, "no answer in time"));
-    timeout_at(until, answer).await.map_err(slow)?
+    timeout_at(until, answer).await.map_err(|_| slow())?
+}
+
+fn slow() -> RedisError {
+    (ErrorKind::Io, "no answer in time").into()
 }
 
 fn trouble(error: &RedisError) -> Trouble {

@@ -147,7 +147,7 @@ impl Drop for Sentinel {
 }
 
 /// An authority, and a certificate for 127.0.0.1 with its key.
-fn certificates() -> (String, String, String) {
+pub(super) fn certificates() -> (String, String, String) {
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Redis, RedisOptions, RedisTls};
+use super::super::{Redis, RedisAccess, RedisOptions, RedisTls};
 
 pub(super) struct Server {
     process: Child,
@@ -101,8 +101,11 @@ pub(super) fn free_port() -> u16 {
 /// A way to a server, with keys of a test's own.
 pub(super) fn redis(url: &str, tls: RedisTls) -> Redis {
     Redis::new(RedisOptions {
-        url: url.parse().expect("a URL"),
-        tls,
+        access: RedisAccess {
+            url: url.parse().expect("a URL"),
+            tls,
+            sentinel_password: None,
+        },
         namespace: "test".to_owned(),
         cluster_key: [7; 32],
     })
