@@ -91,15 +91,15 @@ pub fn join(
         place.redis.access.url.clone(),
         place.redis.namespace.clone(),
     );
-    let redis = Arc::new(Redis::new(place.redis));
-    let (identity, from_redis) = (place.identity.clone(), inputs.clone());
+    let redis = Arc::new(Redis::new(place.redis, &place.identity));
+    let from_redis = inputs.clone();
     let (seen, looked) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new()
         .name("nano-cluster".to_owned())
         .spawn(move || {
             let _tell_if_it_ends = failed.drop_guard();
             runtime.block_on(async move {
-                let look = redis.look(&identity).await;
+                let look = redis.look().await;
                 // Who starts the node waits for it.
                 if seen.send(look).is_ok() && look != Look::Others {
                     redis.run(queue, from_redis).await;

@@ -2,8 +2,8 @@
 //!
 //! Every call has a time limit of its own, and what does not come back counts as unsure.
 //! A connection that was slow, lost, or leads to a server that takes no writes is not
-//! repaired but made anew, since the master may be another one by now. Passwords and keys
-//! are never printed.
+//! repaired but made anew, since the master may be another one by now, and each first looks
+//! whose Redis it leads to. Passwords and keys are never printed.
 
 mod access;
 mod complaints;
@@ -24,6 +24,8 @@ use tokio::{
 
 use super::{
     command::{Command, Reply, Ticket, Trouble},
+    head::Fingerprint,
+    record::Boot,
     replica::Input,
     settings::Identity,
 };
@@ -57,6 +59,9 @@ pub struct RedisOptions {
 pub struct Redis {
     provider: Provider,
     scripts: Scripts,
+    /// As whom connections look whose Redis it is.
+    boot: Boot,
+    authority: Fingerprint,
     slot: Mutex<Slot>,
     complaints: Complaints,
     /// Where the log ended at the last beat; `None` until Redis is known to be ours.
@@ -80,14 +85,25 @@ pub enum Look {
 #[derive(Default)]
 struct Slot {
     number: u64,
-    connection: Option<Connection>,
+    connected: Option<Connected>,
+}
+
+/// A connection, by its number.
+#[derive(Clone)]
+struct Connected {
+    number: u64,
+    /// Whether the authority that is noted there is our own.
+    is_ours: bool,
+    connection: Connection,
 }
 
 impl Redis {
     /// Connects when there is something to execute.
     #[must_use]
-    pub fn new(options: RedisOptions) -> Self {
+    pub fn new(options: RedisOptions, identity: &Identity) -> Self {
         Self {
+            boot: identity.boot,
+            authority: identity.authority,
             provider: Provider::new(options.access),
             scripts: Scripts::new(&options.namespace, &options.cluster_key),
             slot: Mutex::default(),
@@ -98,21 +114,13 @@ impl Redis {
     }
 
     /// Looks whose Redis it is, as long as [`FIRST_LOOK`].
-    pub async fn look(&self, identity: &Identity) -> Look {
-        // The boot has no counter there yet that it could raise.
-        let beat = Command::Beat {
-            boot: identity.boot,
-            counter: 0,
-            authority: identity.authority,
-        };
-        match timeout(FIRST_LOOK, self.execute(beat)).await {
-            Ok(Ok(Reply::Listing(listing))) if listing.authority == identity.authority => {
-                Look::Ours
-            }
-            Ok(Ok(Reply::Listing(_))) => Look::Others,
-            Ok(_) => Look::Away,
-            Err(_) => {
-                self.complain(&slow());
+    pub async fn look(&self) -> Look {
+        let connected = timeout(FIRST_LOOK, self.connection()).await;
+        match connected.unwrap_or_else(|_| Err(slow())) {
+            Ok(Connected { is_ours: true, .. }) => Look::Ours,
+            Ok(_) => Look::Others,
+            Err(error) => {
+                self.complain(&error);
                 Look::Away
             }
         }
@@ -163,7 +171,8 @@ impl Redis {
         }
     }
 
-    /// Executes one command, within two seconds.
+    /// Executes one command, within two seconds. In a Redis of another authority nothing is
+    /// executed but beats, which look whether it still is.
     ///
     /// # Errors
     ///
@@ -171,15 +180,20 @@ impl Redis {
     pub async fn execute(&self, command: Command) -> Result<Reply, Trouble> {
         let until = Instant::now() + LIMIT;
         let connected = limited(until, self.connection()).await;
-        let (number, mut connection) = connected.map_err(|error| {
+        let mut connected = connected.map_err(|error| {
             self.complain(&error);
             trouble(&error)
         })?;
-        let executed = self.scripts.execute(&mut connection, &command);
+        if !connected.is_ours && !matches!(command, Command::Beat { .. }) {
+            return Err(Trouble::Refused);
+        }
+        let executed = self.scripts.execute(&mut connected.connection, &command);
         match limited(until, executed).await {
             Ok(Executed { reply, log_end }) => {
-                if let Reply::Listing(_) = &reply {
-                    self.log_end.send_replace(log_end);
+                if let Reply::Listing(listing) = &reply {
+                    let is_ours = listing.authority == self.authority;
+                    self.note(connected.number, is_ours).await;
+                    self.log_end.send_replace(log_end.filter(|_| is_ours));
                 }
                 let has_written = reply == Reply::Written;
                 self.complaints.succeeded(self.provider.url(), has_written);
@@ -188,25 +202,52 @@ impl Redis {
             Err(error) => {
                 self.complain(&error);
                 if trouble(&error) != Trouble::Refused {
-                    self.disconnect(number).await;
+                    self.disconnect(connected.number).await;
                 }
                 Err(trouble(&error))
             }
         }
     }
 
-    /// The connection in use, or a new one.
-    async fn connection(&self) -> RedisResult<(u64, Connection)> {
+    /// The connection in use, or a new one, of which it is known whose Redis it leads to.
+    async fn connection(&self) -> RedisResult<Connected> {
         let mut slot = self.slot.lock().await;
-        if let Some(connection) = &slot.connection {
-            return Ok((slot.number, connection.clone()));
+        if let Some(connected) = &slot.connected {
+            return Ok(connected.clone());
         }
         let mut connection = self.provider.connect(LIMIT).await?;
+        let is_ours = self.is_ours(&mut connection).await?;
         let evicts = may_evict(&mut connection).await;
         self.evicts.send_replace(Some(evicts));
         slot.number += 1;
-        slot.connection = Some(connection.clone());
-        Ok((slot.number, connection))
+        let connected = Connected {
+            number: slot.number,
+            is_ours,
+            connection,
+        };
+        slot.connected = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// Whether our authority is the one that is noted, as it is from now on if there was none.
+    async fn is_ours(&self, connection: &mut Connection) -> RedisResult<bool> {
+        // A counter that is never higher than what is there.
+        let beat = Command::Beat {
+            boot: self.boot,
+            counter: 0,
+            authority: self.authority,
+        };
+        let executed = self.scripts.execute(connection, &beat).await?;
+        let authority = self.authority;
+        Ok(matches!(executed.reply, Reply::Listing(listing) if listing.authority == authority))
+    }
+
+    /// Notes whose Redis a connection leads to.
+    async fn note(&self, number: u64, is_ours: bool) {
+        let mut slot = self.slot.lock().await;
+        if let Some(connected) = slot.connected.as_mut().filter(|it| it.number == number) {
+            connected.is_ours = is_ours;
+        }
     }
 
     fn complain(&self, error: &RedisError) {
@@ -220,11 +261,17 @@ impl Redis {
         self.complaints.failed(self.provider.url(), cause, &words);
     }
 
-    /// Lets go of a connection, unless another one is in use already.
+    /// Lets go of a connection, unless another one is in use already. The next one may lead
+    /// elsewhere.
     async fn disconnect(&self, number: u64) {
         let mut slot = self.slot.lock().await;
-        if slot.number == number {
-            slot.connection = None;
+        if slot
+            .connected
+            .as_ref()
+            .is_some_and(|it| it.number == number)
+        {
+            slot.connected = None;
+            self.log_end.send_replace(None);
         }
     }
 }

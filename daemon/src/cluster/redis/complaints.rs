@@ -22,8 +22,6 @@ pub(super) enum Cause {
     Certificate,
     /// The server does not trust ours, or misses one.
     OwnCertificate,
-    /// The server does not speak TLS.
-    NotTls,
     /// No sentinel leads to a master.
     Sentinels,
     /// The server takes no writes.
@@ -40,7 +38,7 @@ impl Complaints {
         if !self.0.lock().insert(cause) {
             return;
         }
-        let advice = cause.advice();
+        let advice = cause.advice(url);
         match cause {
             Cause::Away | Cause::ReadOnly => {
                 tracing::warn!(redis = %url, %error, "{advice}");
@@ -70,10 +68,10 @@ impl Cause {
             ("NOAUTH", Self::Login),
             ("AuthenticationFailed", Self::Login),
             ("NOPERM", Self::Rights),
+            ("The user executing the script", Self::Rights),
             ("READONLY", Self::ReadOnly),
             ("invalid peer certificate", Self::Certificate),
             ("received fatal alert", Self::OwnCertificate),
-            ("corrupt message", Self::NotTls),
             ("not found in sentinel", Self::Sentinels),
             ("not point to a sentinel", Self::Sentinels),
         ];
@@ -85,8 +83,13 @@ impl Cause {
         matches!(self, Self::ReadOnly | Self::Rights | Self::Refused)
     }
 
-    fn advice(self) -> &'static str {
+    fn advice(self, url: &RedisUrl) -> &'static str {
         match self {
+            // It waits for the end of a line that TLS never sends, or hangs up.
+            Self::Away if url.tls => {
+                "Redis is away, or does not speak TLS there: this node serves what it knows, and \
+                 tries again"
+            }
             Self::Away => "Redis is away: this node serves what it knows, and tries again",
             Self::Login => {
                 "Redis refuses the login: check user and password in redis and \
@@ -98,9 +101,6 @@ impl Cause {
             }
             Self::OwnCertificate => {
                 "Redis does not accept this node's certificate: check redis_cert and redis_key"
-            }
-            Self::NotTls => {
-                "Redis does not speak TLS there: check the port, or write redis in place of rediss"
             }
             Self::Sentinels => {
                 "no sentinel names a master that is up: check the name behind the hosts in redis"
