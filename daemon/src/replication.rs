@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Identity, Look, Redis, RedisOptions, RedisUrl, Settings},
+    cluster::{Identity, Look, Redis, RedisOptions, Settings},
     neighbours::Neighbours,
     quota::Quotas,
     registry::Joined,
@@ -51,8 +51,8 @@ pub enum ReplicationError {
          with {{nano:{namespace}}}"
     )]
     OtherAuthority {
-        /// Where Redis is.
-        url: RedisUrl,
+        /// Where Redis is, without the password.
+        url: String,
         /// Which of the clusters in it was meant.
         namespace: String,
     },
@@ -88,7 +88,7 @@ pub fn join(
     let (commands, queue) = mpsc::channel(QUEUE);
     let (inputs, received) = mpsc::channel(QUEUE);
     let (url, namespace) = (
-        place.redis.access.url.clone(),
+        place.redis.access.url.to_string(),
         place.redis.namespace.clone(),
     );
     let redis = Arc::new(Redis::new(place.redis, &place.identity));

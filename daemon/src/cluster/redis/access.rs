@@ -67,8 +67,8 @@ pub enum RedisAccessError {
     NoTls {
         /// Which setting.
         key: &'static str,
-        /// Where Redis is.
-        url: RedisUrl,
+        /// Where Redis is, without the password.
+        url: String,
     },
     /// Two passwords, of which none is the obvious one.
     #[error("redis_password_file: the URL has a password too; give one of them")]
@@ -85,8 +85,8 @@ pub enum RedisAccessError {
          out"
     )]
     NoSentinels {
-        /// Where Redis is.
-        url: RedisUrl,
+        /// Where Redis is, without the password.
+        url: String,
     },
     /// A password or key that cannot be read, or can be read by others.
     #[error("{key}: {error}")]
@@ -94,7 +94,7 @@ pub enum RedisAccessError {
         /// Which setting.
         key: &'static str,
         /// What is wrong with its file.
-        error: nano_tls::Error,
+        error: Box<nano_tls::Error>,
     },
     /// A certificate that cannot be read.
     #[error("{key}: cannot read {}: {error}", path.display())]
@@ -147,7 +147,7 @@ impl RedisFiles {
             .filter(|(_, file)| file.is_some() && !url.tls);
         found.extend(useless.map(|(key, _)| RedisAccessError::NoTls {
             key,
-            url: url.clone(),
+            url: url.to_string(),
         }));
         match &self.password {
             Some(_) if url.password.is_some() => found.push(RedisAccessError::PasswordTwice),
@@ -157,7 +157,9 @@ impl RedisFiles {
             _ => {}
         }
         if self.sentinel_password.is_some() && !matches!(url.kind, Kind::Sentinel(_)) {
-            found.push(RedisAccessError::NoSentinels { url: url.clone() });
+            found.push(RedisAccessError::NoSentinels {
+                url: url.to_string(),
+            });
         }
         found
     }
@@ -194,7 +196,7 @@ impl RedisFiles {
 fn password(key: &'static str, path: &Path) -> Result<String, RedisAccessError> {
     let wrong = |what| content(key, path, what);
     let text = nano_tls::read_private(path, LONGEST_PASSWORD + 2, "put the password there")
-        .map_err(|error| RedisAccessError::Private { key, error })?;
+        .map_err(|error| private(key, error))?;
     let text = str::from_utf8(&text).map_err(|_| wrong("is not UTF-8; put the password there"))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
@@ -222,7 +224,7 @@ fn client(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), RedisAccessErro
     let chain = certificates(CERT, cert, &pem)?;
     let wrong = |what| content(KEY, key, what);
     let key_pem = nano_tls::read_private(key, LARGEST_PEM, "put the key of redis_cert there")
-        .map_err(|error| RedisAccessError::Private { key: KEY, error })?;
+        .map_err(|error| private(KEY, error))?;
     let parsed = PrivateKeyDer::from_pem_slice(&key_pem)
         .map_err(|_| wrong("holds no private key in PEM"))?;
     CertifiedKey::from_der(chain, parsed, &aws_lc_rs::default_provider())
@@ -252,6 +254,11 @@ fn public(key: &'static str, path: &Path) -> Result<Vec<u8>, RedisAccessError> {
             error,
         })?;
     Ok(text)
+}
+
+fn private(key: &'static str, error: nano_tls::Error) -> RedisAccessError {
+    let error = Box::new(error);
+    RedisAccessError::Private { key, error }
 }
 
 fn content(key: &'static str, path: &Path, what: &'static str) -> RedisAccessError {
