@@ -13,16 +13,18 @@ const SLOTS: usize = 16_384;
 const MASTERS: usize = 3;
 
 impl RedisCluster {
-    /// Starts them, and waits until all find that they are whole.
+    /// Starts them, with one more line in the configuration of each, and waits until all find
+    /// that they are whole.
     ///
     /// # Panics
     ///
     /// If they do not start.
-    pub async fn start() -> Self {
+    pub async fn start(line: &str) -> Self {
         let mut masters: Vec<RedisServer> = Vec::new();
         for number in 0..MASTERS {
             let bus = free_port();
             let master = RedisServer::builder()
+                .line(line)
                 .line("cluster-enabled yes")
                 .line(format!("cluster-port {bus}"))
                 .line("cluster-node-timeout 1000")
@@ -54,12 +56,12 @@ impl RedisCluster {
         Self { masters }
     }
 
-    /// As `--redis` takes it.
+    /// As `--redis` takes it, with this in front of the hosts.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn url(&self, login: &str) -> String {
         let hosts = self.masters.iter();
         let hosts: Vec<_> = hosts.map(|it| format!("127.0.0.1:{}", it.port)).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        format!("redis+cluster://{login}@{}", hosts.join(","))
     }
 
     /// A namespace that this master has.

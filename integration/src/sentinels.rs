@@ -19,15 +19,16 @@ impl Sentinels {
     /// The password of the sentinels.
     pub const SENTINEL_PASSWORD: &str = "what-opens-sentinels";
 
-    /// Starts them, and waits until they know each other.
+    /// Starts them, with one more line in the configuration of master and replica, and waits
+    /// until they know each other.
     ///
     /// # Panics
     ///
     /// If they do not start.
-    pub async fn start() -> Self {
-        let master = Self::server().start().await;
+    pub async fn start(line: &str) -> Self {
+        let master = Self::server().line(line).start().await;
         let of_master = format!("replicaof 127.0.0.1 {}", master.port);
-        let replica = Self::server().line(of_master).start().await;
+        let replica = Self::server().line(line).line(of_master).start().await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             sentinels.push(Self::sentinel(master.port).await);
@@ -53,10 +54,10 @@ impl Sentinels {
 
     /// As `--redis` takes it, without the passwords.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn url(&self, user: &str) -> String {
         let hosts = self.sentinels.iter();
         let hosts: Vec<_> = hosts.map(|it| format!("127.0.0.1:{}", it.port)).collect();
-        format!("redis+sentinel://{}/main", hosts.join(","))
+        format!("redis+sentinel://{user}@{}/main", hosts.join(","))
     }
 
     /// Waits until the replica is the master, and all sentinels say so.

@@ -21,6 +21,12 @@ const PASSWORD: &str = "what-opens-redis";
 const RIGHTS: &str = "~{nano:default}:* -@all +@read +@write +@connection +@scripting +info +role \
     +cluster|slots";
 
+/// The line of a Redis' configuration by which a user has them, in these namespaces.
+fn user(namespaces: &str) -> String {
+    let rights = RIGHTS.replace("default", namespaces);
+    format!("user nanod on >{PASSWORD} {rights}")
+}
+
 /// A node on the way to some Redis, once it is told which.
 fn node() -> NodeBuilder {
     Node::builder()
@@ -73,9 +79,10 @@ async fn share(nodes: [Node; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_few_rights_is_enough() {
+    assert!(include_str!("../../README.md").contains(RIGHTS));
     let redis = RedisServer::builder()
         .password("what-operators-know")
-        .line(format!("user nanod on >{PASSWORD} {RIGHTS}"))
+        .line(user("default"))
         .start()
         .await;
     let (_folder, file) = password_file(PASSWORD);
@@ -115,12 +122,12 @@ struct Watched {
 
 impl Watched {
     async fn start() -> Self {
-        let redis = Sentinels::start().await;
-        let (password, file) = password_file(Sentinels::PASSWORD);
+        let redis = Sentinels::start(&user("default")).await;
+        let (password, file) = password_file(PASSWORD);
         let (sentinel_password, sentinel_file) = password_file(Sentinels::SENTINEL_PASSWORD);
         let way = || {
             node()
-                .flag("--redis", redis.url())
+                .flag("--redis", redis.url("nanod"))
                 .flag("--redis-password-file", file.display())
                 .flag("--redis-sentinel-password-file", sentinel_file.display())
         };
@@ -150,7 +157,8 @@ impl Watched {
         }
         for node in &self.nodes {
             let said = node.process.said();
-            for password in [Sentinels::PASSWORD, Sentinels::SENTINEL_PASSWORD] {
+            assert!(!said.contains("lacks rights"), "{said}");
+            for password in [PASSWORD, Sentinels::SENTINEL_PASSWORD] {
                 assert!(!said.contains(password), "a password is logged");
             }
         }
@@ -210,10 +218,10 @@ async fn a_master_that_has_missed_routes_is_told_of_them() {
         all_hear(&watched.clients, subject, name).await;
     }
     // Also at a node that has heard of nothing before.
-    let (_folder, file) = password_file(Sentinels::PASSWORD);
+    let (_folder, file) = password_file(PASSWORD);
     let (_other, sentinel_file) = password_file(Sentinels::SENTINEL_PASSWORD);
     let late = node()
-        .flag("--redis", watched.redis.url())
+        .flag("--redis", watched.redis.url("nanod"))
         .flag("--redis-password-file", file.display())
         .flag("--redis-sentinel-password-file", sentinel_file.display());
     let late = [late.start().await];
@@ -226,11 +234,12 @@ async fn a_master_that_has_missed_routes_is_told_of_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_namespaces_on_masters_that_fail_alone() {
-    let redis = RedisCluster::start().await;
+    let redis = RedisCluster::start(&user("n*")).await;
     let namespaces = [redis.namespace_on(0).await, redis.namespace_on(2).await];
+    let url = redis.url(&format!("nanod:{PASSWORD}"));
     let way = |namespace: usize| {
         node()
-            .flag("--redis", redis.url())
+            .variable("NANO_REDIS", &url)
             .flag("--redis-namespace", &namespaces[namespace])
     };
     let first = [way(0).start().await, way(0).start().await];
@@ -255,6 +264,9 @@ async fn a_cluster_keeps_namespaces_on_masters_that_fail_alone() {
     redis.masters[0].freeze(false);
     all_hear(&of_first, "a:2", Some("two")).await;
     all_hear(&of_first, "a:3", None).await;
+    for node in first.iter().chain(&second) {
+        assert!(!node.process.said().contains("lacks rights"));
+    }
     for load in load {
         load.runs(100).await;
         assert_eq!(load.end().await, Vec::new());

@@ -15,7 +15,7 @@ mod url;
 
 use std::{sync::Arc, time::Duration};
 
-use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -276,12 +276,20 @@ impl Redis {
     }
 }
 
-/// Whether a server may evict keys that do not expire. One that does not say is trusted.
+/// Whether a server may evict keys that do not expire, or any of a cluster. One that does
+/// not say is trusted.
 async fn may_evict(connection: &mut Connection) -> bool {
     let mut info = Cmd::new();
     info.arg("INFO").arg("memory");
-    let info: RedisResult<String> = info.query_async(connection).await;
-    let info = info.unwrap_or_default();
+    match info.query_async(connection).await {
+        Ok(Value::Map(servers)) => servers.iter().any(|(_, info)| says_evicting(info)),
+        Ok(info) => says_evicting(&info),
+        Err(_) => false,
+    }
+}
+
+fn says_evicting(info: &Value) -> bool {
+    let info: String = FromRedisValue::from_redis_value_ref(info).unwrap_or_default();
     let of = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
     let is_bounded = of("maxmemory:").is_some_and(|limit| limit != "0");
     is_bounded && of("maxmemory_policy:").is_some_and(|policy| policy.starts_with("allkeys"))
