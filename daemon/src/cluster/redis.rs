@@ -113,7 +113,7 @@ impl Redis {
         }
     }
 
-    /// Looks whose Redis it is, as long as [`FIRST_LOOK`].
+    /// Looks whose Redis it is, for less than a second, see `FIRST_LOOK`.
     pub async fn look(&self) -> Look {
         let connected = timeout(FIRST_LOOK, self.connection()).await;
         match connected.unwrap_or_else(|_| Err(slow())) {
