@@ -26,7 +26,7 @@ pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 use nano_client::default_state;
 use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
-use crate::cluster::RedisUrl;
+use crate::cluster::{RedisFiles, RedisUrl};
 
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
@@ -51,6 +51,8 @@ pub struct Config {
     pub name: Option<Name>,
     /// The Redis that nodes share their routes through, if there are other nodes.
     pub redis: Option<RedisUrl>,
+    /// Files with what it takes to get into that Redis.
+    pub redis_files: RedisFiles,
     /// Which of the clusters that share a Redis it is.
     pub redis_namespace: String,
     /// Where other nodes reach its QUIC; none for the address it listens on.
@@ -151,6 +153,7 @@ impl Config {
             cluster_secret: None,
             name: None,
             redis: None,
+            redis_files: RedisFiles::default(),
             redis_namespace: "default".to_owned(),
             advertise: None,
             threads: (cores / 2).clamp(1, MAX_THREADS as usize),
@@ -201,6 +204,10 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
     match with_variable(config.cluster_secret.take(), sources.env) {
         Ok(secret) => config.cluster_secret = secret,
         Err(error) => errors.push(Error::ClusterSecret(error)),
+    }
+    if let Some(url) = &config.redis {
+        let contradictions = config.redis_files.contradictions(url);
+        errors.extend(contradictions.into_iter().map(Error::Redis));
     }
     if errors.is_empty() {
         Ok(config)

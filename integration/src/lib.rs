@@ -12,7 +12,11 @@ mod node;
 pub mod peer;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_server;
 mod registrar;
+mod routes;
+mod sentinels;
 mod service;
 mod wait;
 
@@ -24,7 +28,11 @@ pub use node::{Node, NodeBuilder, example, nanod};
 pub use peer::Peer;
 pub use process::Process;
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
+pub use redis_server::{RedisCertificates, RedisServer, RedisServerBuilder, write_private};
 pub use registrar::{Registered, Registrar};
+pub use routes::{all_hear, ask, named, settled};
+pub use sentinels::Sentinels;
 pub use service::{ServiceBuilder, ServiceProcess};
 pub use wait::{PATIENCE, until};
 

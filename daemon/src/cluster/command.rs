@@ -160,6 +160,7 @@ pub enum Trouble {
     Unsure,
     /// The server takes no writes.
     ReadOnly,
-    /// The server refuses the command: permissions, memory, a script that fails.
+    /// The server refuses the command: permissions, memory, a script that fails. Or it is
+    /// another cluster's, and was not asked.
     Refused,
 }

@@ -178,6 +178,8 @@ async fn every_script_does_what_the_model_does() {
     let server = Server::start(&[]).await;
     let redis = redis(&server.url(), RedisTls::default());
     let mut model = Model::new(usize::MAX);
+    // As each connection does before it is used.
+    model.authority = Some([1; 32]);
     let mut writer = Writer {
         random: fastrand::Rng::with_seed(1),
         staged: BTreeMap::new(),
