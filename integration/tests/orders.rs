@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
 use nano_client::Client;
-use nano_integration::{Cluster, all_hear, ask, named, settled};
+use nano_integration::{Cluster, Load, all_hear, ask, named, settled};
+use serde_json::json;
 
 /// Asks for subjects, whatever comes of it, so that a node that remembers answers would.
 async fn ask_for(clients: &[Client], subjects: &[&str]) {
@@ -118,4 +119,42 @@ async fn a_node_that_is_asked_for_the_general_pattern_first_after_its_start_know
         table[2],
     ];
     settled(&cluster.clients().await, &table).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moves_is_called_where_it_is_while_its_old_address_lives() {
+    let cluster = Cluster::start(3).await;
+    let clients = cluster.clients().await;
+    let mut serves = named("a:1", "0").start(cluster.at(0)).await.unwrap();
+    // The process at the old address lives on, with another pattern.
+    let mut stays = Vec::new();
+    all_hear(&clients, "a:1", Some("0")).await;
+    let load: Vec<_> = clients
+        .iter()
+        .map(|client| Load::start(client, 1, &json!({})))
+        .collect();
+    for turn in 1..=6 {
+        let name = turn.to_string();
+        let next = named("a:1", &name).start(cluster.at(turn % 3)).await;
+        let other = named(&format!("other:{turn}"), &name);
+        stays.push(other.start(cluster.at((turn - 1) % 3)).await.unwrap());
+        // An acknowledged registration is known to its node; others hear of it.
+        all_hear(&clients, "a:1", Some(&name)).await;
+        serves.drain().await;
+        serves = next.unwrap();
+        for client in &clients {
+            for _ in 0..20 {
+                assert_eq!(ask(client, "a:1").await.unwrap(), name);
+            }
+        }
+    }
+    for load in load {
+        assert_eq!(load.end().await, []);
+    }
+    serves.drain().await;
+    all_hear(&clients, "a:1", None).await;
+    for turn in 1..=6 {
+        let name = turn.to_string();
+        all_hear(&clients, &format!("other:{turn}"), Some(&name)).await;
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use nano_client::{CallError, Certainty, Client, Code};
-use nano_integration::{Cluster, Load, Way, all_hear, ask, named, settled, until};
+use nano_integration::{Cluster, Load, UdpProxy, Way, all_hear, ask, named, settled, until};
 use tokio::time::sleep_until;
 
 /// How long a fault lasts: more than a lease (5 s), a grace (2 s here) and a dial (2 s).
@@ -162,5 +162,36 @@ async fn a_node_that_nobody_hears_leaves_no_ghost_and_comes_back() {
     for load in load {
         let failures = load.end().await;
         assert_eq!(failures, [], "{:?}", tally(&failures));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_falls_silent_costs_no_node_more_than_what_it_was_given() {
+    const CALLERS: usize = 3;
+    let cluster = Cluster::start(2).await;
+    let clients = cluster.clients().await;
+    let way = UdpProxy::start().await;
+    way.lead_to(cluster.nodes[0].quic);
+    let silent = named("a:1", "silent").start(cluster.at(0).node(way.address()));
+    let _silent = silent.await.unwrap();
+    let _other = named("a:1", "other").start(cluster.at(0)).await.unwrap();
+    for name in ["silent", "other"] {
+        all_hear(&clients, "a:1", Some(name)).await;
+    }
+    let load: Vec<_> = clients
+        .iter()
+        .map(|client| Load::paced(client, "a:1", CALLERS))
+        .collect();
+    way.cut(true);
+    // Through its lost session, and the grace after it.
+    last(LONG + Duration::from_secs(3)).await;
+    for (node, load) in load.into_iter().enumerate() {
+        load.runs(100).await;
+        let failures = load.end().await;
+        let tally = tally(&failures);
+        assert!(failures.len() <= CALLERS, "through node {node}: {tally:?}");
+        for failure in failures {
+            assert_eq!(failure.certainty, Certainty::MaybeExecuted, "{failure}");
+        }
     }
 }
