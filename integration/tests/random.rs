@@ -35,6 +35,10 @@ const FIELDS: u32 = 5;
 /// dial (2 s) and the end of a silent session (10 s).
 const LONG: f64 = 13.0;
 
+/// Longest that a node may keep what left without its hearing of it: the end of a silent
+/// session (10 s), a grace (2 s here), and what it takes to tell others.
+const LEASE: Duration = Duration::from_secs(14);
+
 /// Calls after which each of a few instances was picked.
 const PICKS: usize = 12;
 
@@ -66,6 +70,8 @@ struct Run {
     clients: Vec<Client>,
     /// By its name: what it serves, its home unless it may be anywhere, and itself.
     services: BTreeMap<String, (String, Option<usize>, Service)>,
+    /// When a service of a pattern left last, whether or not its node has heard of it.
+    left: BTreeMap<String, Instant>,
     number: usize,
     dump: Option<Vec<u8>>,
 }
@@ -79,6 +85,7 @@ impl Run {
             cluster,
             clients,
             services: BTreeMap::new(),
+            left: BTreeMap::new(),
             number: 0,
             dump: None,
         }
@@ -139,6 +146,7 @@ impl Run {
                 // Its node may not answer: then it is gone without a word.
                 let patience = Duration::from_millis(self.random.u64(0..1_000));
                 let _ = tokio::time::timeout(patience, service.drain()).await;
+                self.left.insert(pattern, Instant::now());
             } else {
                 self.come().await;
             }
@@ -224,8 +232,15 @@ impl Run {
             }
         }
         let took = since.elapsed();
+        let is_over = |subject: &str| {
+            let general = subject.split(',').next().unwrap_or_default();
+            let left = [subject, general]
+                .into_iter()
+                .filter_map(|it| self.left.get(it));
+            left.max().is_none_or(|at| at.elapsed() > LEASE)
+        };
         for (node, client) in self.clients.iter().enumerate() {
-            for (subject, names) in &table {
+            for (subject, names) in table.iter().filter(|(subject, _)| is_over(subject)) {
                 let heard = stays_right(client, subject, names).await;
                 assert_eq!(heard, Ok(()), "{subject} at {node}, not of {names:?}");
             }
@@ -363,6 +378,12 @@ async fn whatever_happens_every_node_routes_what_is_held_and_nothing_else() {
         eprintln!("round {round}: {faults:?}, {hurt:?}");
         run.round(&calm(&faults), &faults, hurt).await;
     }
-    drop(mem::take(&mut run.services));
+    // All leave at once without a word, and after their leases nothing is left.
+    let all = mem::take(&mut run.services);
+    run.left.extend(
+        all.values()
+            .map(|(pattern, ..)| (pattern.clone(), Instant::now())),
+    );
+    drop(all);
     run.settles().await;
 }
