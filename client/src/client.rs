@@ -2,10 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nano_wire::message::HOPS;
+use nano_wire::{inspect::Status, message::HOPS};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Body, CallError, ConnectError, Options, handler::Origin, session::Session};
+use crate::{
+    Body, CallError, ConnectError, Options,
+    handler::Origin,
+    routes::{RouteList, status},
+    session::Session,
+};
 
 /// Sends messages to subjects. Cheap to clone; the session ends with the last clone.
 ///
@@ -71,6 +76,38 @@ impl Client {
         self.session()
             .act_raw(subject, body, self.timeout, ORIGIN)
             .await
+    }
+
+    /// The routes that the node knows which this client is connected to, of every node that
+    /// shares them: all, or those whose patterns begin with all fields of `prefix`. The
+    /// deadline of calls holds for each page.
+    ///
+    /// ```no_run
+    /// # async fn list(client: nano_client::Client) -> Result<(), nano_client::CallError> {
+    /// let mut routes = client.routes(Some("role:math"))?;
+    /// while let Some(page) = routes.next_page().await? {
+    ///     for route in page {
+    ///         println!("{} {} {}", route.pattern, route.instance, route.state);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the prefix is none.
+    pub fn routes(&self, prefix: Option<&str>) -> Result<RouteList, CallError> {
+        RouteList::new(Arc::clone(self.session()), self.timeout, prefix)
+    }
+
+    /// How the node does which this client is connected to.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer within the deadline of calls, or is lost.
+    pub async fn status(&self) -> Result<Status, CallError> {
+        status(self.session(), self.timeout).await
     }
 
     /// Disconnects, and waits until the node was told, so that it does not wait for this

@@ -38,6 +38,7 @@ mod handler;
 mod io;
 mod options;
 mod peer;
+mod routes;
 mod service;
 mod session;
 
@@ -46,6 +47,11 @@ pub use client::Client;
 pub use error::{CallError, ConnectError};
 pub use handler::{Context, HandlerError};
 pub use nano_tls::{Secret, SecretSource};
-pub use nano_wire::{Certainty, Code, Encoding, Hop, InstanceId, message::Policy};
+pub use nano_wire::{
+    Certainty, Code, Encoding, Hop, InstanceId,
+    inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
+    message::Policy,
+};
 pub use options::{Options, OptionsError, default_state};
+pub use routes::RouteList;
 pub use service::{Service, ServiceBuilder};

@@ -18,7 +18,7 @@ use nano_wire::{
 use parking_lot::Mutex;
 use tokio::{
     runtime::{self, RuntimeFlavor},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::AbortHandle,
     time::timeout_at,
 };
@@ -28,7 +28,7 @@ use crate::{
     dispatch::{Delivery, Dispatcher},
     handler::{Handle, failed},
     io::Io,
-    session::Session,
+    session::{Question, Session},
 };
 
 /// Who waits for the answer of a call.
@@ -69,6 +69,8 @@ impl Handlers {
 /// One connection's receiver.
 pub(crate) struct Peer {
     pub(crate) session: Arc<Session>,
+    /// To who has the control stream.
+    pub(crate) questions: mpsc::Sender<Question>,
     batch: Mutex<Batch>,
 }
 
@@ -180,9 +182,10 @@ impl Batch {
 
 impl Peer {
     /// Of a session.
-    pub(crate) fn new(session: Arc<Session>) -> Self {
+    pub(crate) fn new(session: Arc<Session>, questions: mpsc::Sender<Question>) -> Self {
         Self {
             session,
+            questions,
             batch: Mutex::default(),
         }
     }

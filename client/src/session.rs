@@ -5,6 +5,7 @@
 //! connection. A connection whose node leaves has a task of its own from then on, while
 //! the session goes on with another node.
 
+mod ask;
 mod attend;
 mod candidates;
 mod connect;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{ConnectError, Options, io::Io, peer::Handlers, peer::PeerLink};
 
+pub(crate) use ask::{Question, failure};
 use keep::Keeper;
 
 /// What this process has with the nodes.

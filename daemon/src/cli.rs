@@ -26,6 +26,10 @@ pub enum Ask {
 pub enum Other {
     /// Send a message to a subject and print the answer
     Call(Call),
+    /// List the routes that a node knows, and watch them change
+    Routes(Routes),
+    /// Say how a node does, and how it stands to Redis
+    Status(StatusArguments),
     /// Start a node with three math services, call each, and stay until Ctrl-C
     Demo(Demo),
     /// Make an authority and certificates by hand, for nodes and services on several machines
@@ -101,6 +105,72 @@ Exit codes:
   4  the call failed before its handler ran (not_sent, refused)
   5  the call failed, and its handler may have run (maybe_executed)
   6  its handler ran and failed (executed)";
+
+/// `nanod routes`
+#[derive(Args)]
+#[command(after_help = ROUTES_HELP)]
+pub struct Routes {
+    /// Only patterns that begin with all fields of this one: role:math lists
+    /// role:math,cmd:sum, but not role:mathx
+    pub prefix: Option<String>,
+    /// Print JSON: one object a line, as jq reads them
+    #[arg(long)]
+    pub json: bool,
+    /// Print what there is and then what changes, as it changes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+const ROUTES_HELP: &str = "\
+One line is one instance of one pattern, in the order of the patterns' fields.
+  AT     here: connected to the node that was asked; the address of the node that it is
+         connected to; or nowhere
+  STATE  as the node that was asked sees it. ready; leaving; lost: its session with that
+         node is over, or it has not come back since the node's start; suspect: its node
+         was not heard of through Redis for a while; unreachable: nothing is heard of it,
+         or there is no way to its node
+  CALLS  given to the instance by the node that was asked, and not answered yet
+
+--watch begins with what there is. A line has the time (UTC), + for a route that came, - for
+one that went, ~ for one that has changed and in which way; calls in flight are no change.
+With --json it has \"time\" and \"change\" (added, removed, changed) beside the route. What
+comes and goes within 0.1 s may not be seen.
+
+  nanod routes --json | jq -r 'select(.state != \"ready\") | .pattern'
+
+Exit codes:
+  0  listed; watched until Ctrl-C, or until nobody read any more
+  2  the command line is wrong
+  3  no session with the node
+  4  the node did not answer, or the list could not be written";
+
+/// `nanod status`
+#[derive(Args)]
+#[command(after_help = STATUS_HELP)]
+pub struct StatusArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+const STATUS_HELP: &str = "\
+How the node stands to Redis:
+  in step                what is in Redis is known to the node, and the other way round
+  away for T             Redis cannot be read; the node serves what it knows
+  behind by N            N other nodes have newer routes in Redis than this one knows
+  not yet replicated: N  N changes of its own are not known to be in Redis
+
+Exit codes:
+  0  answered, whatever the answer says
+  2  the command line is wrong
+  3  no session with the node
+  4  the node did not answer";
 
 /// `nanod demo`
 #[derive(Args)]

@@ -4,6 +4,8 @@ mod bench;
 mod call;
 mod daemon;
 mod demo;
+mod routes;
+mod status;
 mod tls;
 
 use std::process::ExitCode;
@@ -13,6 +15,12 @@ use crate::cli::{self, Ask, Other};
 /// Exit code of a command line or configuration that is wrong, as clap has it.
 const USAGE: u8 = 2;
 
+/// Exit code of a command that found no node to connect to.
+const NO_SESSION: u8 = 3;
+
+/// Exit code of a command whose node did not answer its question.
+const ASKED_IN_VAIN: u8 = 4;
+
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -21,6 +29,8 @@ pub fn run() -> ExitCode {
         Ask::Other(Other::Bench(bench)) => bench::run(bench),
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
+        Ask::Other(Other::Routes(routes)) => routes::run(routes),
+        Ask::Other(Other::Status(status)) => status::run(status),
         Ask::Other(Other::Tls(tls)) => tls::run(tls),
     }
 }

@@ -5,7 +5,8 @@
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes.
+//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`] and [`status`]
+//! tell whoever asks of the routes and of the node.
 
 pub mod cli;
 pub mod cluster;
@@ -13,6 +14,7 @@ mod command;
 pub mod config;
 pub mod descriptors;
 pub mod listen;
+pub mod listing;
 pub mod neighbours;
 pub mod node;
 pub mod quota;
@@ -22,6 +24,7 @@ pub mod session;
 pub mod sessions;
 pub mod set_copy;
 pub mod state;
+pub mod status;
 pub mod strangers;
 pub mod switch;
 pub mod table;

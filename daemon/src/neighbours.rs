@@ -20,6 +20,7 @@ use nano_tls::{Bundle, Expect, Kind};
 use nano_wire::{
     Hop, InstanceId,
     control::{self, ControlReceiver, ControlSender},
+    inspect::Place,
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, VERSION},
     socket,
@@ -42,7 +43,7 @@ use crate::{
     quota::Quotas,
     set_copy,
     switch::{NodeLink, Switch},
-    table::Published,
+    table::{Census, Published},
 };
 
 /// Longest wait for another node to answer, and to greet.
@@ -179,7 +180,24 @@ impl Neighbours {
     pub fn suspect(&self, boot: Boot, is_suspect: bool) {
         if let Some(neighbour) = self.known.lock().get(&boot).and_then(Weak::upgrade) {
             neighbour.note_suspect(is_suspect);
+            self.context.table.touch();
         }
+    }
+
+    /// Instances that suspect nodes have, as far as the table shows them.
+    pub fn suspect_instances(&self) -> usize {
+        let known = self.known.lock();
+        let suspect = known.values().filter_map(Weak::upgrade);
+        let suspect = suspect.filter(|neighbour| neighbour.is_suspect());
+        // Each instance holds its neighbour, and so does this.
+        suspect
+            .map(|neighbour| Arc::strong_count(&neighbour) - 1)
+            .sum()
+    }
+
+    /// Where instances are counted.
+    pub fn census(&self) -> &Arc<Census> {
+        self.context.table.census()
     }
 
     /// Asks whether a boot still answers, and for its routes if they are newer than what is
@@ -198,6 +216,11 @@ impl Neighbour {
     /// The way to it, if there is one.
     pub fn link(&self) -> Option<Arc<NodeLink>> {
         self.link.load_full()
+    }
+
+    /// Which one it is, and where it says that it is reached.
+    pub fn place(&self) -> Place {
+        Place::node(InstanceId(self.boot.0), &self.address.lock())
     }
 
     /// Notes whether it is suspect.
@@ -272,6 +295,7 @@ async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greet
         Some(neighbour) => neighbour.link.store(Some(Arc::clone(&link))),
         None => return link.close(Close::Done, "it is not needed"),
     }
+    context.table.touch();
     loop {
         let message = tokio::select! {
             message = receiver.recv() => message,
@@ -285,6 +309,7 @@ async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greet
         match message {
             Ok((_, Control::Drain)) => {
                 link.drain();
+                context.table.touch();
                 link.own_calls_ended().await;
                 if sender.send(0, &Control::Drained).await.is_err() {
                     break;
@@ -297,6 +322,7 @@ async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greet
     if let Some(neighbour) = neighbour.upgrade() {
         neighbour.link.store(None);
     }
+    context.table.touch();
     link.close(Close::Done, "the link is over");
 }
 

@@ -25,6 +25,7 @@ use crate::{
     session::SessionContext,
     sessions::Sessions,
     state::{self, StateError, StateFolder},
+    status::About,
     strangers::Strangers,
     switch::Switch,
     table::Published,
@@ -134,6 +135,12 @@ impl Node {
             quic: listeners.quic,
             http: listeners.http,
             session: Arc::new(SessionContext {
+                about: About {
+                    identity: trust.bundle.identity().to_string(),
+                    started: Instant::now(),
+                    quic: listeners.quic,
+                    http: listeners.http,
+                },
                 node: InstanceId(boot.0),
                 limits,
                 quotas,

@@ -95,6 +95,12 @@ impl Quotas {
         })
     }
 
+    /// How much of a resource all together hold.
+    #[must_use]
+    pub fn held(&self, resource: Resource) -> u64 {
+        self.held[resource as usize].load(Ordering::Relaxed)
+    }
+
     /// What an identity holds.
     #[must_use]
     pub fn of(self: &Arc<Self>, identity: &str) -> Arc<Usage> {

@@ -12,6 +12,7 @@ mod durability;
 mod elsewhere;
 mod folder;
 mod membership;
+mod outlook;
 mod store;
 
 use std::{
@@ -25,7 +26,7 @@ use std::{
 use nano_routing::{Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use crate::{
 
 pub use membership::Joined;
 use membership::Membership;
+pub use outlook::Outlook;
 pub use store::StoreError;
 use store::{Change, Contents, Limits, Store};
 
@@ -97,6 +99,7 @@ pub enum Command {
 pub struct Registry {
     commands: mpsc::Sender<Command>,
     table: Published,
+    outlook: Option<watch::Receiver<Outlook>>,
 }
 
 /// The actor's thread.
@@ -139,6 +142,7 @@ impl Registry {
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
+            outlook: actor.membership.as_ref().map(Membership::outlook),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -164,6 +168,13 @@ impl Registry {
         let (done, copied) = oneshot::channel();
         self.send(Command::Copy { held, done }).await;
         copied.await.ok().flatten()
+    }
+
+    /// How the node sees its cluster, if it has one.
+    pub fn outlook(&self) -> Option<Outlook> {
+        self.outlook
+            .as_ref()
+            .map(|outlook| outlook.borrow().clone())
     }
 
     /// Gives the actor a command; waits while its queue is full.
@@ -249,7 +260,8 @@ impl Actor {
         for route in stored {
             let (instance, usage) = instances.entry(route.instance).or_insert_with(|| {
                 let usage = quotas.of(&route.identity);
-                let instance = Instance::restored(route.instance, route.identity);
+                let instance =
+                    Instance::restored(route.instance, route.identity, self.published.census());
                 (Arc::new(instance), usage)
             });
             match usage.take(Resource::Patterns) {
@@ -336,6 +348,7 @@ impl Actor {
                 instance.lose();
                 if self.sessions.contains_key(&instance.session) {
                     self.begin_grace(instance.session);
+                    self.published.touch();
                 }
             }
             Command::Copy { held, done } => batch.copies.push((held, done)),

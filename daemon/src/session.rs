@@ -9,6 +9,7 @@ use nano_tls::{Identity, Kind};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
+    inspect::{LONGEST_WATCH, ListRoutes},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
     transport::Close,
@@ -19,10 +20,12 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    listing,
     quota::{Permit, Quotas, Resource, Usage},
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
     set_copy,
+    status::{self, AGENT, About},
     strangers::Strangers,
     switch::{NodeLink, Switch},
     table::{Instance, Member},
@@ -35,8 +38,16 @@ const GREETING: Duration = Duration::from_secs(5);
 /// the wire.
 const REQUESTS: usize = 256;
 
+/// Requests of one session that may wait for a change of the table.
+const WATCHES: usize = 16;
+
+/// When to come back for another.
+const WATCH_RETRY: Duration = Duration::from_secs(1);
+
 /// What every session of the node shares.
 pub struct SessionContext {
+    /// What it tells of itself.
+    pub about: About,
     /// This process.
     pub node: InstanceId,
     /// What the node takes from each peer.
@@ -79,6 +90,9 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
 /// A command that the registry has not acknowledged yet.
 type Request = Pin<Box<dyn Future<Output = (Asked, Result<(), Failure>)> + Send>>;
 
+/// A list that waits for a change of the table, by the number of its request.
+type Watch = Pin<Box<dyn Future<Output = (u64, ListRoutes)> + Send>>;
+
 /// What a peer asked the registry for, by the number of its request.
 enum Asked {
     /// To be answered.
@@ -102,6 +116,7 @@ struct Session {
     /// As it stands in the table, once it has registered something.
     instance: Option<Arc<Instance>>,
     requests: FuturesUnordered<Request>,
+    watches: FuturesUnordered<Watch>,
     /// The peer is out of the table and takes no more calls; it waits for the end of
     /// those in flight, by the number of its request.
     leaving: Option<u64>,
@@ -126,7 +141,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         version,
         instance: context.node,
         limits: context.limits,
-        agent: concat!("nanod/", env!("CARGO_PKG_VERSION")).to_owned(),
+        agent: AGENT.to_owned(),
     };
     sender
         .send(0, &Control::Welcome(welcome))
@@ -163,6 +178,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         agent: hello.agent,
         instance: None,
         requests: FuturesUnordered::new(),
+        watches: FuturesUnordered::new(),
         leaving: None,
         warned: false,
         told: false,
@@ -198,6 +214,7 @@ impl Session {
                 Some((asked, result)) = self.requests.next() => {
                     self.on_acknowledged(asked, result).await?;
                 }
+                Some((id, list)) = self.watches.next() => self.list(id, &list, context).await?,
                 () = self.link.own_calls_ended(), if self.leaving.is_some() => {
                     let id = self.leaving.take().unwrap_or_default();
                     self.sender.send(id, &Control::Drained).await?;
@@ -225,7 +242,7 @@ impl Session {
         context: &SessionContext,
     ) -> Result<(), ControlError> {
         match message {
-            Control::Register(register) => match self.member(register) {
+            Control::Register(register) => match self.member(register, context) {
                 Ok(member) => {
                     let register = |done| Command::Register { member, done };
                     self.ask(Asked::Change(id), context, register).await;
@@ -263,13 +280,25 @@ impl Session {
                 let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
                 self.refuse(id, failure).await?;
             }
+            Control::ListRoutes(list) => match list.unless {
+                Some(known) if known == context.registry.table().revision() => {
+                    self.watch(id, list, known, context).await?;
+                }
+                _ => self.list(id, &list, context).await?,
+            },
+            Control::GetStatus => {
+                let status = Box::new(status::status(context));
+                self.sender.send(id, &Control::Status(status)).await?;
+            }
             Control::Done if self.warned => self.place.has_moved(),
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
             | Control::Refused(_)
             | Control::Leaving
-            | Control::SetPage(_) => {}
+            | Control::SetPage(_)
+            | Control::Routes(_)
+            | Control::Status(_) => {}
         }
         Ok(())
     }
@@ -290,6 +319,47 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Answers with a page of the routes, or that there is nothing new to tell of them.
+    async fn list(
+        &mut self,
+        id: u64,
+        list: &ListRoutes,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        let published = context.registry.table();
+        let page = match list.unless {
+            Some(known) if known == published.revision() => Ok(listing::unchanged(known)),
+            _ => listing::page(published, list),
+        };
+        match page {
+            Ok(page) => self.sender.send(id, &Control::Routes(page)).await,
+            Err(failure) => self.refuse(id, failure).await,
+        }
+    }
+
+    /// Lists the routes once the table is another, or later.
+    async fn watch(
+        &mut self,
+        id: u64,
+        list: ListRoutes,
+        known: u64,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        if self.watches.len() >= WATCHES {
+            let message = format!("the session has {WATCHES} lists that wait for a change");
+            let failure = Failure::not_sent(Code::Overloaded, Hop::Node, message);
+            return self.refuse(id, failure.retry_after(WATCH_RETRY)).await;
+        }
+        let mut revisions = context.registry.table().revisions();
+        self.watches.push(Box::pin(async move {
+            let is_other = |revision: &u64| *revision != known;
+            // Whatever has come of it is seen when the list is made.
+            let _ = timeout(LONGEST_WATCH, revisions.wait_for(is_other)).await;
+            (id, list)
+        }));
+        Ok(())
     }
 
     /// Gives the peer no more calls.
@@ -320,18 +390,19 @@ impl Session {
 
     /// What a registration adds to the table. With the first one the peer becomes an
     /// instance.
-    fn member(&mut self, register: Register) -> Result<Member, Failure> {
+    fn member(&mut self, register: Register, context: &SessionContext) -> Result<Member, Failure> {
         let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
         if self.link.is_draining() {
             let message = "the instance is leaving";
             return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
         }
         let permit = self.usage.take(Resource::Patterns)?;
+        let census = context.registry.table().census();
         let instance = self.instance.get_or_insert_with(|| {
             self.place.is_instance();
             let link = Arc::clone(&self.link);
             let identity = self.usage.identity().to_owned();
-            Arc::new(Instance::connected(self.id, identity, link))
+            Arc::new(Instance::connected(self.id, identity, link, census))
         });
         Ok(Member {
             instance: Arc::clone(instance),

@@ -6,20 +6,39 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use nano_routing::{Candidate, InFlight, Instances, Keyed, Pattern, Standing, Tree};
-use nano_wire::{InstanceId, message::Policy};
+use nano_wire::{
+    InstanceId,
+    inspect::{Place, RouteState},
+    message::Policy,
+};
+use tokio::sync::watch;
 
 use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink};
 
 /// One snapshot: the members of each pattern.
 pub type Table = Tree<Instances<Arc<Member>>>;
 
-/// The snapshot that is in force.
-pub type Published = Arc<ArcSwap<Table>>;
+/// The snapshot that is in force, shared by all who read it.
+pub type Published = Arc<Publication>;
+
+/// Where snapshots are published, and who waits for the next one is told.
+pub struct Publication {
+    table: ArcSwap<Table>,
+    revision: watch::Sender<u64>,
+    census: Arc<Census>,
+}
+
+/// How many instances there are, counted as they come and go.
+#[derive(Default)]
+pub struct Census {
+    known: AtomicUsize,
+    lost: AtomicUsize,
+}
 
 /// One process that serves patterns, as one session of it is known here. The same process
 /// on a new session is a new `Instance` with the same id.
@@ -34,6 +53,7 @@ pub struct Instance {
     in_flight: InFlight,
     leaving: AtomicBool,
     lost: AtomicBool,
+    census: Arc<Census>,
 }
 
 /// How an instance is reached.
@@ -60,32 +80,103 @@ pub struct Member {
     pub permit: Option<Permit>,
 }
 
+impl Publication {
+    /// The snapshot that is in force.
+    pub fn load(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// Puts the next one in its place.
+    pub fn store(&self, table: Arc<Table>) {
+        self.table.store(table);
+        self.touch();
+    }
+
+    /// Notes that a route of the snapshot stands otherwise than before.
+    pub fn touch(&self) {
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Another number with each snapshot, and with each change of how a route stands.
+    pub fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
+
+    /// Tells of each new one; if several come at once, of the last.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// How many instances there are.
+    pub fn census(&self) -> &Arc<Census> {
+        &self.census
+    }
+}
+
+impl Default for Publication {
+    fn default() -> Self {
+        Self {
+            table: ArcSwap::default(),
+            // Random, so that nobody takes another node's table, or that of an earlier
+            // start, for one that is known.
+            revision: watch::Sender::new(fastrand::u64(..1 << 62)),
+            census: Arc::default(),
+        }
+    }
+}
+
+impl Census {
+    /// Instances that have a session, had one, or have it elsewhere.
+    pub fn known(&self) -> usize {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Those of them whose session is over, and not begun anew.
+    pub fn lost(&self) -> usize {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
 impl Instance {
     /// One that has a session.
-    pub fn connected(id: InstanceId, identity: String, link: Arc<NodeLink>) -> Self {
-        Self::new(id, identity, Way::Session(link))
+    pub fn connected(
+        id: InstanceId,
+        identity: String,
+        link: Arc<NodeLink>,
+        census: &Arc<Census>,
+    ) -> Self {
+        Self::new(id, identity, Way::Session(link), census)
     }
 
     /// One that is known from before the node's start: suspect until it comes back.
-    pub fn restored(id: InstanceId, identity: String) -> Self {
-        Self::new(id, identity, Way::Nowhere)
+    pub fn restored(id: InstanceId, identity: String, census: &Arc<Census>) -> Self {
+        let restored = Self::new(id, identity, Way::Nowhere, census);
+        restored.lose();
+        restored
     }
 
     /// One that has its session with another node.
-    pub fn elsewhere(id: InstanceId, identity: String, neighbour: Arc<Neighbour>) -> Self {
-        Self::new(id, identity, Way::Neighbour(neighbour))
+    pub fn elsewhere(
+        id: InstanceId,
+        identity: String,
+        neighbour: Arc<Neighbour>,
+        census: &Arc<Census>,
+    ) -> Self {
+        Self::new(id, identity, Way::Neighbour(neighbour), census)
     }
 
-    fn new(id: InstanceId, identity: String, way: Way) -> Self {
+    fn new(id: InstanceId, identity: String, way: Way, census: &Arc<Census>) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
+        census.known.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
             identity,
             session: SESSIONS.fetch_add(1, Ordering::Relaxed),
-            lost: AtomicBool::new(matches!(way, Way::Nowhere)),
             way,
             in_flight: InFlight::new(),
             leaving: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            census: Arc::clone(census),
         }
     }
 
@@ -103,21 +194,32 @@ impl Instance {
         matches!(self.way, Way::Neighbour(_))
     }
 
-    fn standing(&self) -> Standing {
+    /// Where it has its session.
+    pub fn place(&self) -> Place {
+        match &self.way {
+            Way::Session(_) if !self.is_lost() => Place::Here,
+            Way::Neighbour(neighbour) => neighbour.place(),
+            Way::Session(_) | Way::Nowhere => Place::Nowhere,
+        }
+    }
+
+    /// Whether it can be called.
+    pub fn state(&self) -> RouteState {
         let usable = |link: &NodeLink| match link.is_silent() {
-            true => Standing::Unavailable,
-            false => Standing::Ready,
+            true => RouteState::Unreachable,
+            false => RouteState::Ready,
         };
         match &self.way {
-            _ if self.leaving.load(Ordering::Relaxed) => Standing::Unavailable,
-            Way::Session(link) if !self.is_lost() => usable(link),
+            _ if self.is_lost() => RouteState::Lost,
+            _ if self.leaving.load(Ordering::Relaxed) => RouteState::Leaving,
+            Way::Session(link) => usable(link),
             Way::Neighbour(neighbour) => match neighbour.link() {
-                Some(link) if link.is_draining() => Standing::Unavailable,
-                Some(_) if neighbour.is_suspect() => Standing::Suspect,
+                Some(link) if link.is_draining() => RouteState::Leaving,
+                Some(_) if neighbour.is_suspect() => RouteState::Suspect,
                 Some(link) => usable(&link),
-                None => Standing::Unavailable,
+                None => RouteState::Unreachable,
             },
-            _ => Standing::Unavailable,
+            Way::Nowhere => RouteState::Lost,
         }
     }
 
@@ -133,7 +235,9 @@ impl Instance {
 
     /// Its session is over.
     pub fn lose(&self) {
-        self.lost.store(true, Ordering::Relaxed);
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            self.census.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether its session is over.
@@ -142,9 +246,22 @@ impl Instance {
     }
 }
 
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.census.known.fetch_sub(1, Ordering::Relaxed);
+        if self.is_lost() {
+            self.census.lost.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Candidate for Member {
     fn standing(&self) -> Standing {
-        self.instance.standing()
+        match self.instance.state() {
+            RouteState::Ready => Standing::Ready,
+            RouteState::Suspect => Standing::Suspect,
+            _ => Standing::Unavailable,
+        }
     }
 
     fn in_flight(&self) -> u32 {

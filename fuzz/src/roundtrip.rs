@@ -12,6 +12,9 @@ use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId, ReplyHeader,
     Trace, codec,
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
+    inspect::{
+        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+    },
     message::{
         AskSet, Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, SetPage, SetRecord,
         Welcome,
@@ -69,7 +72,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=13)? {
+    match source.int_in_range(0..=17)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -80,22 +83,26 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
         7 => control(id, &Control::Drained),
         8 => control(id, &Control::Leaving),
         9 => {
-            let held = source.arbitrary()?;
-            control(id, &Control::AskSet(AskSet { held }));
-        }
-        10 => control(id, &Control::SetPage(set_page(source)?)),
-        11 => {
             let call = call(source)?;
             header(&call, &encoded(&call));
         }
-        12 => {
+        10 => {
             let reply = reply(source)?;
             header(&reply, &encoded(&reply));
         }
-        _ => {
+        11 => {
             let failure = failure(source)?;
             header(&failure, &encoded(&failure));
         }
+        12 => control(id, &Control::ListRoutes(list_routes(source)?)),
+        13 => control(id, &Control::Routes(routes(source)?)),
+        14 => control(id, &Control::GetStatus),
+        15 => {
+            let held = source.arbitrary()?;
+            control(id, &Control::AskSet(AskSet { held }));
+        }
+        16 => control(id, &Control::SetPage(set_page(source)?)),
+        _ => control(id, &Control::Status(Box::new(status(source)?))),
     }
     Ok(())
 }
@@ -147,13 +154,103 @@ fn register(source: &mut Unstructured<'_>) -> Result<Register> {
     Ok(Register {
         pattern: source.arbitrary()?,
         incarnation: source.arbitrary()?,
-        policy: Policy {
-            idempotent: source.arbitrary()?,
-            deadline_ms: source.arbitrary()?,
-            max_concurrent: source.arbitrary()?,
-            max_body: source.arbitrary()?,
-            weight: source.arbitrary()?,
+        policy: policy(source)?,
+    })
+}
+
+fn policy(source: &mut Unstructured<'_>) -> Result<Policy> {
+    Ok(Policy {
+        idempotent: source.arbitrary()?,
+        deadline_ms: source.arbitrary()?,
+        max_concurrent: source.arbitrary()?,
+        max_body: source.arbitrary()?,
+        weight: source.arbitrary()?,
+    })
+}
+
+fn list_routes(source: &mut Unstructured<'_>) -> Result<ListRoutes> {
+    let after: Option<(String, _)> = source.arbitrary()?;
+    Ok(ListRoutes {
+        prefix: source.arbitrary()?,
+        after: after.map(|(pattern, instance)| (pattern, InstanceId(instance))),
+        unless: source.arbitrary()?,
+        later: Later,
+    })
+}
+
+fn routes(source: &mut Unstructured<'_>) -> Result<Routes> {
+    let mut routes = Routes {
+        revision: source.arbitrary()?,
+        more: source.arbitrary()?,
+        ..Routes::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? && routes.add(route(source)?, &mut room) {}
+    Ok(routes)
+}
+
+fn route(source: &mut Unstructured<'_>) -> Result<Route> {
+    Ok(Route {
+        pattern: source.arbitrary()?,
+        instance: InstanceId(source.arbitrary()?),
+        identity: source.arbitrary()?,
+        place: match source.int_in_range(0..=2)? {
+            0 => Place::Here,
+            1 => Place::Node {
+                node: InstanceId(source.arbitrary()?),
+                address: source.arbitrary()?,
+            },
+            _ => Place::Nowhere,
         },
+        state: *source.choose(&RouteState::ALL)?,
+        in_flight: source.arbitrary()?,
+        policy: policy(source)?,
+        incarnation: source.arbitrary()?,
+        later: Later,
+    })
+}
+
+fn status(source: &mut Unstructured<'_>) -> Result<Status> {
+    let mut status = Status {
+        identity: source.arbitrary()?,
+        instance: InstanceId(source.arbitrary()?),
+        agent: source.arbitrary()?,
+        uptime_ms: source.arbitrary()?,
+        quic: source.arbitrary()?,
+        http: source.arbitrary()?,
+        sessions: source.arbitrary()?,
+        in_flight: source.arbitrary()?,
+        patterns: source.arbitrary()?,
+        instances: source.arbitrary()?,
+        suspect: source.arbitrary()?,
+        redis: redis_state(source)?,
+        nodes: source.arbitrary()?,
+        suspect_nodes: source.arbitrary()?,
+        listed: Vec::new(),
+        later: Later,
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? && status.add(other_node(source)?, &mut room) {}
+    Ok(status)
+}
+
+fn redis_state(source: &mut Unstructured<'_>) -> Result<Option<RedisState>> {
+    let fields = source.arbitrary::<Option<_>>()?;
+    Ok(
+        fields.map(|(away_ms, behind, unreplicated, is_foreign)| RedisState {
+            away_ms,
+            behind,
+            unreplicated,
+            is_foreign,
+        }),
+    )
+}
+
+fn other_node(source: &mut Unstructured<'_>) -> Result<OtherNode> {
+    Ok(OtherNode {
+        instance: InstanceId(source.arbitrary()?),
+        address: source.arbitrary()?,
+        is_suspect: source.arbitrary()?,
     })
 }
 

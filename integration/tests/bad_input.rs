@@ -13,8 +13,9 @@ use nano_integration::{
     until,
 };
 use nano_wire::{
-    CallId, Failure, codec, control,
+    CallId, Code, Failure, InstanceId, codec, control,
     frame::Kind,
+    inspect::{ListRoutes, Routes},
     message::{Control, Policy, Register, VERSION},
     transport::{self, Close},
 };
@@ -380,6 +381,23 @@ async fn control_streams_that_break_off_into_junk() {
         (oversize(Kind::Register), OVERSIZE),
         (frame(Kind::Register, 1, &[0xff; 30]).to_vec(), unreadable),
         (frame(Kind::Register, 1, &[]).to_vec(), unreadable),
+        (
+            frame(Kind::ListRoutes, 1, &[0xff; 30]).to_vec(),
+            "a frame of kind ListRoutes holds no such message",
+        ),
+        (
+            frame(Kind::ListRoutes, 1, &[0, 0, 0, 0, 0]).to_vec(),
+            "a frame of kind ListRoutes holds no such message: 1 bytes too many",
+        ),
+        // Answers that nobody has asked for are read all the same.
+        (
+            frame(Kind::Routes, 1, &[]).to_vec(),
+            "a frame of kind Routes holds no such message",
+        ),
+        (
+            frame(Kind::Status, 1, &[0xff; 100]).to_vec(),
+            "a frame of kind Status holds no such message",
+        ),
     ] {
         let peer = Peer::connect(&target.node).await;
         let (mut control, _answers) = peer.greet_by_hand().await;
@@ -421,6 +439,48 @@ async fn unknown_kinds_are_skipped_and_bad_requests_refused() {
         }
     }
     target.is_unharmed("unknown kinds").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_are_none_are_refused_and_answers_read_over() {
+    let target = Target::start().await;
+    let peer = Peer::connect(&target.node).await;
+    let (mut sender, mut receiver) = peer.greet().await;
+    let long = "x".repeat(60_000);
+    let under = |prefix: &str| ListRoutes {
+        prefix: Some(prefix.to_owned()),
+        ..ListRoutes::default()
+    };
+    let after = |pattern: &str| ListRoutes {
+        after: Some((pattern.to_owned(), InstanceId([0xff; 16]))),
+        ..ListRoutes::default()
+    };
+    let bad = [
+        under("a,,b"),
+        under(""),
+        under(&long),
+        after("a\0"),
+        after(""),
+    ];
+    for (id, list) in (0..).zip(bad) {
+        sender.send(id, &Control::ListRoutes(list)).await.unwrap();
+        let (number, Control::Refused(failure)) = receiver.recv().await.unwrap() else {
+            panic!("it is answered");
+        };
+        assert_eq!((number, failure.code), (id, Code::BadRequest));
+        assert!(failure.message.contains("is none: "), "{failure}");
+    }
+    let page = Control::Routes(Routes::default());
+    sender.send(7, &page).await.unwrap();
+    // Nothing is after the last one, nor under a prefix of nobody's.
+    for list in [after("b"), under("nobody")] {
+        sender.send(8, &Control::ListRoutes(list)).await.unwrap();
+        let (number, Control::Routes(page)) = receiver.recv().await.unwrap() else {
+            panic!("it is refused");
+        };
+        assert_eq!((number, page.routes.len(), page.more), (8, 0, false));
+    }
+    target.is_unharmed("questions that are none").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,6 +89,19 @@ impl<V> Tree<V> {
         Iter::new(self.subtree(prefix.as_str()))
     }
 
+    /// All patterns from `start` on, itself included if it is there, in the order of [`Tree::iter`].
+    ///
+    /// To come to the first takes as long as a lookup, so that a long walk can be taken in parts,
+    /// each of another state of the tree: what is there all the while comes exactly once.
+    pub fn starting_at(&self, start: &Pattern) -> Iter<'_, V> {
+        let Some(root) = &self.root else {
+            return Iter::new(None);
+        };
+        let key = start.as_str();
+        let (nearest, _) = root.nearest(key);
+        Iter::starting_at(root, key, key::fork(nearest.as_str(), key))
+    }
+
     /// The node that holds all patterns beginning with `prefix`, and no others.
     fn subtree(&self, prefix: &str) -> Option<&Node<V>> {
         let mut node = self.root.as_ref()?;

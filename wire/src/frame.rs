@@ -50,10 +50,18 @@ pub enum Kind {
     /// Control: the node will be leaving. An instance registers at another one, if it
     /// knows one, while it goes on here, and then answers with a done of that id.
     Leaving = 0x09,
+    /// Control: asks for a page of the routes that the node knows.
+    ListRoutes = 0x0a,
+    /// Control: the page that the request of that id asked for.
+    Routes = 0x0b,
+    /// Control: asks how the node does.
+    GetStatus = 0x0c,
+    /// Control: the answer to that.
+    Status = 0x0d,
     /// Control, between nodes: send your own routes, if they are newer than what I have.
-    AskSet = 0x0E,
+    AskSet = 0x0e,
     /// Control, between nodes: a part of them. A done instead says that nothing is newer.
-    SetPage = 0x0F,
+    SetPage = 0x0f,
     /// First frame of a lane; the id is the lane's number.
     Lane = 0x10,
     /// Lane: a call.
@@ -70,7 +78,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -81,6 +89,10 @@ impl Kind {
         Self::Drain,
         Self::Drained,
         Self::Leaving,
+        Self::ListRoutes,
+        Self::Routes,
+        Self::GetStatus,
+        Self::Status,
         Self::AskSet,
         Self::SetPage,
         Self::Lane,

@@ -2,8 +2,8 @@
 //!
 //! Bytes come in from QUIC streams and go out as calls and answers ([`lane`]) and as
 //! control messages ([`control`]); nothing here knows of routing tables or handlers.
-//! The layout of every byte is fixed in [`frame`] and [`message`], the meaning of
-//! every failure in [`failure`], and the calls of a connection are owned by its
+//! The layout of every byte is fixed in [`frame`], [`message`] and [`inspect`], the
+//! meaning of every failure in [`failure`], and the calls of a connection are owned by its
 //! [`lane::Link`].
 
 pub mod codec;
@@ -11,6 +11,7 @@ pub mod control;
 pub mod failure;
 pub mod frame;
 pub mod id;
+pub mod inspect;
 pub mod lane;
 pub mod message;
 pub mod socket;

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use crate::{
     Failure, InstanceId, codec,
     frame::{self, Kind},
+    inspect::{ListRoutes, Routes, Status},
 };
 
 /// The protocol's version that this crate speaks.
@@ -281,6 +282,14 @@ pub enum Control {
     AskSet(AskSet),
     /// See [`Kind::SetPage`].
     SetPage(SetPage),
+    /// See [`Kind::ListRoutes`].
+    ListRoutes(ListRoutes),
+    /// See [`Kind::Routes`].
+    Routes(Routes),
+    /// See [`Kind::GetStatus`].
+    GetStatus,
+    /// See [`Kind::Status`].
+    Status(Box<Status>),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -327,6 +336,18 @@ impl Control {
             Self::SetPage(page) => {
                 frame::append(out, Kind::SetPage, id, |o| codec::encode(page, o));
             }
+            Self::ListRoutes(list) => {
+                frame::append(out, Kind::ListRoutes, id, |o| codec::encode(list, o));
+            }
+            Self::Routes(routes) => {
+                frame::append(out, Kind::Routes, id, |o| codec::encode(routes, o));
+            }
+            Self::GetStatus => frame::append(out, Kind::GetStatus, id, |_| {}),
+            Self::Status(status) => {
+                frame::append(out, Kind::Status, id, |o| {
+                    codec::encode(status.as_ref(), o);
+                });
+            }
         }
     }
 
@@ -353,6 +374,10 @@ impl Control {
             Kind::Leaving => Self::Leaving,
             Kind::AskSet => Self::AskSet(whole(kind, payload)?),
             Kind::SetPage => Self::SetPage(whole(kind, payload)?),
+            Kind::ListRoutes => Self::ListRoutes(whole(kind, payload)?),
+            Kind::Routes => Self::Routes(whole(kind, payload)?),
+            Kind::GetStatus => Self::GetStatus,
+            Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
             _ => return Ok(None),
         }))
     }

@@ -13,13 +13,14 @@ use nano_wire::{
     ReplyHeader, Trace, codec,
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
+    inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
     message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
 };
 
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 23] = [
+const ALL: [Golden; 29] = [
     VOID,
     HELLO,
     WELCOME,
@@ -33,6 +34,12 @@ const ALL: [Golden; 23] = [
     LEAVING,
     ASK_SET,
     SET_PAGE,
+    LIST_ROUTES,
+    LIST_ROUTES_PLAIN,
+    ROUTES,
+    ROUTES_UNCHANGED,
+    GET_STATUS,
+    STATUS,
     LANE,
     CALL,
     CALL_FULL,
@@ -180,6 +187,112 @@ const SET_PAGE: Golden = &[
     ("00", "registered on a session"),
     ("02beef", "payload"),
     ("01", "the last page"),
+];
+
+/// `list_routes()`.
+const LIST_ROUTES: Golden = &[
+    ("2e000000", "length: 46"),
+    ("0a", "kind: ListRoutes"),
+    ("0900000000000000", "id: request 9"),
+    ("01 09 726f6c653a6d617468", "prefix"),
+    (
+        "01 03 613a31 000102030405060708090a0b0c0d0e0f",
+        "after: pattern, instance",
+    ),
+    ("01 fb2c01", "unless: 300"),
+    ("00", "later"),
+];
+
+/// All of them, from the first on.
+const LIST_ROUTES_PLAIN: Golden = &[
+    ("0d000000", "length: 13"),
+    ("0a", "kind: ListRoutes"),
+    ("0100000000000000", "id: request 1"),
+    ("00", "prefix"),
+    ("00", "after"),
+    ("00", "unless"),
+    ("00", "later"),
+];
+
+/// `routes()`.
+const ROUTES: Golden = &[
+    ("6f000000", "length: 111"),
+    ("0b", "kind: Routes"),
+    ("0900000000000000", "id: request 9"),
+    ("fb2c01", "revision: 300"),
+    ("02", "routes: two"),
+    ("03 613a31", "pattern"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 73", "identity"),
+    ("00", "place: here"),
+    ("00", "state: ready"),
+    ("05", "in_flight"),
+    ("00 00 00 00 00", "policy"),
+    ("01", "incarnation"),
+    ("00", "later"),
+    ("03 613a32", "pattern"),
+    ("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "instance"),
+    ("01 73", "identity"),
+    (
+        "01 000102030405060708090a0b0c0d0e0f 03 783a31",
+        "place: a node, its address",
+    ),
+    ("03", "state: suspect"),
+    ("00", "in_flight"),
+    (
+        "01 01fb8813 0140 01fc00001000 0103",
+        "policy: as in a registration",
+    ),
+    ("fb2c01", "incarnation: 300"),
+    ("00", "later"),
+    ("01", "more"),
+    ("00", "later"),
+];
+
+/// Nothing has changed.
+const ROUTES_UNCHANGED: Golden = &[
+    ("0d000000", "length: 13"),
+    ("0b", "kind: Routes"),
+    ("0100000000000000", "id: request 1"),
+    ("fa", "revision: 250"),
+    ("00", "routes: none"),
+    ("00", "more"),
+    ("00", "later"),
+];
+
+const GET_STATUS: Golden = &[
+    ("09000000", "length: 9"),
+    ("0c", "kind: GetStatus"),
+    ("0200000000000000", "id: request 2"),
+];
+
+/// `status()`.
+const STATUS: Golden = &[
+    ("50000000", "length: 80"),
+    ("0d", "kind: Status"),
+    ("0200000000000000", "id: request 2"),
+    ("01 6e", "identity"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 61", "agent"),
+    ("fbe803", "uptime_ms: 1000"),
+    ("03 783a31", "quic"),
+    ("03 783a32", "http"),
+    ("02", "sessions"),
+    ("03", "in_flight"),
+    ("fb2c01", "patterns: 300"),
+    ("04", "instances"),
+    ("01", "suspect"),
+    (
+        "01 01fbdc05 02 03 00",
+        "redis: away_ms, behind, unreplicated, is_foreign",
+    ),
+    ("01", "nodes"),
+    ("01", "suspect_nodes"),
+    (
+        "01 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff 03 783a33 01",
+        "listed: one, its instance, address, is_suspect",
+    ),
+    ("00", "later"),
 ];
 
 const LANE: Golden = &[
@@ -340,6 +453,86 @@ fn register() -> Register {
     }
 }
 
+fn list_routes() -> ListRoutes {
+    ListRoutes {
+        prefix: Some("role:math".to_owned()),
+        after: Some(("a:1".to_owned(), InstanceId(sixteen_from(0)))),
+        unless: Some(300),
+        later: Later,
+    }
+}
+
+fn routes() -> Routes {
+    let here = Route {
+        pattern: "a:1".to_owned(),
+        instance: InstanceId(sixteen_from(0)),
+        identity: "s".to_owned(),
+        place: Place::Here,
+        state: RouteState::Ready,
+        in_flight: 5,
+        policy: Policy::default(),
+        incarnation: 1,
+        later: Later,
+    };
+    let elsewhere = Route {
+        pattern: "a:2".to_owned(),
+        instance: InstanceId(sixteen_from(0xf0)),
+        identity: "s".to_owned(),
+        place: Place::Node {
+            node: InstanceId(sixteen_from(0)),
+            address: "x:1".to_owned(),
+        },
+        state: RouteState::Suspect,
+        in_flight: 0,
+        policy: register().policy,
+        incarnation: 300,
+        later: Later,
+    };
+    Routes {
+        revision: 300,
+        routes: vec![here, elsewhere],
+        more: true,
+        later: Later,
+    }
+}
+
+fn unchanged() -> Routes {
+    Routes {
+        revision: 250,
+        ..Routes::default()
+    }
+}
+
+fn status() -> Status {
+    Status {
+        identity: "n".to_owned(),
+        instance: InstanceId(sixteen_from(0)),
+        agent: "a".to_owned(),
+        uptime_ms: 1000,
+        quic: "x:1".to_owned(),
+        http: "x:2".to_owned(),
+        sessions: 2,
+        in_flight: 3,
+        patterns: 300,
+        instances: 4,
+        suspect: 1,
+        redis: Some(RedisState {
+            away_ms: Some(1500),
+            behind: 2,
+            unreplicated: 3,
+            is_foreign: false,
+        }),
+        nodes: 1,
+        suspect_nodes: 1,
+        listed: vec![OtherNode {
+            instance: InstanceId(sixteen_from(0xf0)),
+            address: "x:3".to_owned(),
+            is_suspect: true,
+        }],
+        later: Later,
+    }
+}
+
 fn plain_register() -> Register {
     Register {
         pattern: "a:1".to_owned(),
@@ -440,6 +633,16 @@ fn control_messages() {
         (LEAVING, 5, Control::Leaving),
         (ASK_SET, 6, Control::AskSet(AskSet { held: Some(4) })),
         (SET_PAGE, 6, Control::SetPage(set_page())),
+        (LIST_ROUTES, 9, Control::ListRoutes(list_routes())),
+        (
+            LIST_ROUTES_PLAIN,
+            1,
+            Control::ListRoutes(ListRoutes::default()),
+        ),
+        (ROUTES, 9, Control::Routes(routes())),
+        (ROUTES_UNCHANGED, 1, Control::Routes(unchanged())),
+        (GET_STATUS, 2, Control::GetStatus),
+        (STATUS, 2, Control::Status(Box::new(status()))),
     ];
     for (golden, id, message) in cases {
         let mut written = BytesMut::new();
@@ -450,6 +653,34 @@ fn control_messages() {
             assert_eq!(Control::parse(frame), Ok(Some(message)));
         });
     }
+}
+
+#[test]
+fn what_later_versions_add_is_read_over() {
+    // One value under number 7, in place of none.
+    let bytes = [&bytes(ROUTES_UNCHANGED)[13..16], &[1, 7, 2, 0xff, 0xff]].concat();
+    let frame = Frame {
+        kind: Some(Kind::Routes),
+        id: 1,
+        payload: &bytes,
+    };
+    assert_eq!(
+        Control::parse(frame),
+        Ok(Some(Control::Routes(unchanged())))
+    );
+}
+
+#[test]
+fn numbers_of_states() {
+    let known = (0..).zip(RouteState::ALL);
+    for (number, state) in known.chain([(255, RouteState::Unrecognised)]) {
+        let mut written = BytesMut::new();
+        codec::encode(&state, &mut written);
+        assert_eq!(written[..], [number], "{state}");
+        assert_eq!(codec::decode::<RouteState>(&[number]).unwrap().0, state);
+    }
+    let (to_come, _) = codec::decode::<RouteState>(&[5]).unwrap();
+    assert_eq!(to_come, RouteState::Unrecognised);
 }
 
 #[test]

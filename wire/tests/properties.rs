@@ -8,6 +8,9 @@ use nano_wire::{
     ReplyHeader, Trace, codec,
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
+    inspect::{
+        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+    },
     message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
@@ -41,6 +44,35 @@ proptest! {
         prop_assume!(!frame.payload.is_empty());
         frame.payload.truncate(at.index(frame.payload.len()));
         prop_assert!(Control::parse(frame.frame()).is_err());
+    }
+
+    #[test]
+    fn a_page_that_takes_no_more_fits_a_frame_and_is_read(routes in vec(route(1024), 1..4)) {
+        let mut page = Routes::default();
+        let mut room = Room::new();
+        let mut routes = routes.into_iter().cycle();
+        while routes.next().is_some_and(|route| page.add(route, &mut room)) {}
+        prop_assert!((10..=Routes::MOST).contains(&page.routes.len()));
+        let mut bytes = BytesMut::new();
+        Control::Routes(page.clone()).append(0, &mut bytes);
+        let frames = split(&[bytes.freeze()]).unwrap();
+        prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(Control::Routes(page))));
+    }
+
+    #[test]
+    fn a_status_that_lists_no_more_fits_a_frame_and_is_read(
+        mut status in status(),
+        node in other_node(),
+    ) {
+        let mut room = Room::new();
+        status.listed.clear();
+        while status.add(node.clone(), &mut room) {}
+        prop_assert!(status.listed.len() > 100);
+        let status = Control::Status(Box::new(status));
+        let mut bytes = BytesMut::new();
+        status.append(0, &mut bytes);
+        let frames = split(&[bytes.freeze()]).unwrap();
+        prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(status)));
     }
 
     #[test]
@@ -383,6 +415,17 @@ fn control() -> impl Strategy<Value = Control> {
         Just(Control::Leaving),
         any::<Option<u64>>().prop_map(|held| Control::AskSet(AskSet { held })),
         set_page().prop_map(Control::SetPage),
+        list_routes().prop_map(Control::ListRoutes),
+        (any::<u64>(), vec(route(40), 0..4), any::<bool>()).prop_map(|(revision, routes, more)| {
+            Control::Routes(Routes {
+                revision,
+                routes,
+                more,
+                later: Later,
+            })
+        }),
+        Just(Control::GetStatus),
+        status().prop_map(|status| Control::Status(Box::new(status))),
     ]
 }
 
@@ -439,6 +482,103 @@ prop_compose! {
     ) -> Register {
         let policy = Policy { idempotent, deadline_ms, max_concurrent, max_body, weight };
         Register { pattern, incarnation, policy }
+    }
+}
+
+prop_compose! {
+    fn list_routes()(
+        prefix in option::of(".{0,40}"),
+        after in option::of((".{0,40}", any::<[u8; 16]>())),
+        unless: Option<u64>,
+    ) -> ListRoutes {
+        let after = after.map(|(pattern, instance)| (pattern, InstanceId(instance)));
+        ListRoutes { prefix, after, unless, later: Later }
+    }
+}
+
+prop_compose! {
+    fn route(longest: usize)(
+        register in register(),
+        pattern in vec(any::<char>(), 0..=longest / 4),
+        identity in vec(any::<char>(), 0..=longest / 4),
+        instance: [u8; 16],
+        place in place(),
+        state in prop::sample::select(&RouteState::ALL[..]),
+        in_flight: u32,
+    ) -> Route {
+        Route {
+            pattern: pattern.into_iter().collect(),
+            instance: InstanceId(instance),
+            identity: identity.into_iter().collect(),
+            place,
+            state,
+            in_flight,
+            policy: register.policy,
+            incarnation: register.incarnation,
+            later: Later,
+        }
+    }
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    let node = other_node().prop_map(|node| Place::Node {
+        node: node.instance,
+        address: node.address,
+    });
+    prop_oneof![Just(Place::Here), node, Just(Place::Nowhere)]
+}
+
+prop_compose! {
+    fn other_node()(
+        instance: [u8; 16],
+        address in ".{0,40}",
+        is_suspect: bool,
+    ) -> OtherNode {
+        OtherNode { instance: InstanceId(instance), address, is_suspect }
+    }
+}
+
+prop_compose! {
+    fn redis_state()(
+        away_ms: Option<u64>,
+        behind: u32,
+        unreplicated: u64,
+        is_foreign: bool,
+    ) -> RedisState {
+        RedisState { away_ms, behind, unreplicated, is_foreign }
+    }
+}
+
+prop_compose! {
+    fn status()(
+        texts: [String; 4],
+        instance: [u8; 16],
+        numbers: [u64; 6],
+        redis in option::of(redis_state()),
+        nodes: u32,
+        suspect_nodes: u32,
+        listed in vec(other_node(), 0..4),
+    ) -> Status {
+        let [identity, agent, quic, http] = texts;
+        let [uptime_ms, sessions, in_flight, patterns, instances, suspect] = numbers;
+        Status {
+            identity,
+            instance: InstanceId(instance),
+            agent,
+            uptime_ms,
+            quic,
+            http,
+            sessions,
+            in_flight,
+            patterns,
+            instances,
+            suspect,
+            redis,
+            nodes,
+            suspect_nodes,
+            listed,
+            later: Later,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use nano_wire::{
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Session, candidates::Candidate, connect::Established};
+use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
 use crate::peer::PeerLink;
 
 /// Longest wait for a node to end the calls of a service that leaves.
@@ -27,6 +27,7 @@ pub(super) struct Attended {
     pub(super) moved: CancellationToken,
     sender: ControlSender,
     receiver: ControlReceiver,
+    questions: Questions,
     node_leaves: NodeLeaves,
     /// The node waits for the session to go on with another one, by the number of its
     /// request.
@@ -69,6 +70,7 @@ impl Attended {
             link: established.link,
             sender: established.sender,
             receiver: established.receiver,
+            questions: established.questions,
             node_leaves: NodeLeaves::No,
             leave_by: None,
         }
@@ -128,9 +130,14 @@ impl Attended {
                     Ok((_, Control::Drained)) if self.leave_by.is_some() => {
                         return self.close().await;
                     }
-                    Ok(_) => {}
+                    Ok((id, message)) => self.questions.answered(id, message),
                     Err(error) => return self.failed(&error),
                 },
+                (id, question) = self.questions.next() => {
+                    if self.sender.send(id, &question).await.is_err() {
+                        return self.ended();
+                    }
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use nano_wire::{
 use quinn::{Connection, ConnectionError};
 use tokio::time::timeout;
 
-use super::{Session, candidates::Candidate, round::Round};
+use super::{Session, ask::Questions, candidates::Candidate, round::Round};
 use crate::{
     ConnectError,
     io::client_config,
@@ -32,6 +32,7 @@ pub(super) struct Established {
     pub(super) link: Arc<PeerLink>,
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
+    pub(super) questions: Questions,
 }
 
 /// A connection on which both sides have greeted each other.
@@ -89,7 +90,8 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session)));
+    let (ask, questions) = Questions::new();
+    let link = Link::start(connection, config, Peer::new(Arc::clone(session), ask));
     if let Err(error) = register(session, &candidate, &mut sender, &mut receiver).await {
         depart(&link, sender, receiver).await;
         return Err(error);
@@ -100,6 +102,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         link,
         sender,
         receiver,
+        questions,
     })
 }
 

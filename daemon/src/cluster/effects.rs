@@ -126,7 +126,7 @@ pub enum DialResult {
 }
 
 /// How a replica stands to the others, for people.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
     /// Since when Redis cannot be read, if it cannot.
     pub away_since: Option<Duration>,
@@ -136,12 +136,14 @@ pub struct Standing {
     pub unreplicated: usize,
     /// How many boots are suspect.
     pub suspect: usize,
+    /// Whether Redis belongs to another authority.
+    pub is_foreign: bool,
 }
 
 impl Standing {
     /// Whether everything that is in Redis is here, and the other way round.
     #[must_use]
     pub fn is_in_step(&self) -> bool {
-        self.away_since.is_none() && self.behind == 0 && self.unreplicated == 0
+        self.away_since.is_none() && self.behind == 0 && self.unreplicated == 0 && !self.is_foreign
     }
 }

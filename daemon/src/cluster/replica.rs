@@ -206,7 +206,15 @@ impl Replica {
                 0
             },
             suspect: peers().filter(|peer| peer.is_suspect()).count(),
+            is_foreign: self.is_foreign,
         }
+    }
+
+    /// The other boots that it knows: where they say that they are found, and whether they
+    /// are suspect.
+    pub fn others(&self) -> impl Iterator<Item = (Boot, &str, bool)> {
+        let others = self.peers.iter();
+        others.map(|(boot, peer)| (boot, peer.address.as_str(), peer.is_suspect()))
     }
 
     /// What to answer a node that asks whether this is `boot`, of whose set it holds the

@@ -18,10 +18,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{USAGE, fail, runtime};
+use super::{NO_SESSION, USAGE, fail, runtime};
 use crate::cli::{Bench, BenchCall, BenchServe, NodeArguments};
-
-const NO_SESSION: u8 = 3;
 
 /// Latencies are kept in microseconds, to three digits, up to a minute.
 const LONGEST: u64 = 60_000_000;

@@ -4,10 +4,8 @@ use std::{process::ExitCode, time::Duration};
 
 use nano_client::{Body, CallError, Certainty, Client, ConnectError, Options};
 
-use super::{USAGE, fail, runtime};
+use super::{NO_SESSION, USAGE, fail, runtime};
 use crate::cli::Call;
-
-const NO_SESSION: u8 = 3;
 
 pub(super) fn run(call: Call) -> ExitCode {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&call.json) {

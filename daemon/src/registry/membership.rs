@@ -11,7 +11,7 @@ use bincode::{Decode, Encode};
 use bytes::BytesMut;
 use nano_wire::{InstanceId, codec, message::Policy};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 
@@ -24,7 +24,7 @@ use crate::{
     table::{Instance, Member},
 };
 
-use super::store::Change;
+use super::{outlook::Outlook, store::Change};
 
 /// What a membership is made of, once it is known what the store holds.
 pub struct Joined {
@@ -50,6 +50,7 @@ pub(super) struct Membership {
     /// For what is known here already, and for the answers of dials.
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
+    outlook: watch::Sender<Outlook>,
     elsewhere: HashMap<(Boot, InstanceId), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
@@ -118,9 +119,15 @@ impl Membership {
             inputs,
             answers,
             neighbours: joined.neighbours,
+            outlook: watch::Sender::default(),
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
         }
+    }
+
+    /// How the node sees its cluster after each input.
+    pub(super) fn outlook(&self) -> watch::Receiver<Outlook> {
+        self.outlook.subscribe()
     }
 
     /// This start of the node and other nodes' sets, as they are stored.
@@ -173,6 +180,8 @@ impl Membership {
             }
             self.note(output.effects, &mut seen);
         }
+        let suspect_instances = self.neighbours.suspect_instances();
+        Outlook::publish(&self.outlook, &self.replica, self.begun, suspect_instances);
         seen
     }
 
@@ -244,7 +253,12 @@ impl Membership {
             let address = self.replica.address(holder);
             let neighbour = self.neighbours.of(holder, address);
             neighbour.note_suspect(self.replica.view().is_suspect(holder));
-            let instance = Arc::new(Instance::elsewhere(key.instance, identity, neighbour));
+            let instance = Arc::new(Instance::elsewhere(
+                key.instance,
+                identity,
+                neighbour,
+                self.neighbours.census(),
+            ));
             if self.elsewhere.len() >= self.clean_at {
                 self.elsewhere.retain(|_, known| known.strong_count() > 0);
                 self.clean_at = CLEANING.max(2 * self.elsewhere.len());

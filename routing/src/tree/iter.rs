@@ -3,7 +3,7 @@
 use std::{iter::FusedIterator, slice};
 
 use super::node::Node;
-use crate::Pattern;
+use crate::{Pattern, key::Fork};
 
 /// Patterns with their values, in the order of [`Tree::iter`](crate::Tree::iter).
 pub struct Iter<'a, V> {
@@ -19,6 +19,30 @@ impl<'a, V> Iter<'a, V> {
                 .into_iter()
                 .collect(),
         }
+    }
+
+    /// From `key` on; `fork` is where it parts from the nearest key that there is.
+    pub(super) fn starting_at(root: &'a Node<V>, key: &str, fork: Option<Fork>) -> Self {
+        let mut open = Vec::new();
+        let mut node = root;
+        while let Node::Branch(branch) = node
+            && fork.is_none_or(|fork| branch.offset() < fork.offset)
+        {
+            // As far as this all keys beneath are like this one, so its twig is there.
+            let (toward, after) = branch.split_toward(key);
+            open.push(after.iter());
+            node = toward;
+        }
+        let rest = match (node, fork) {
+            (Node::Branch(branch), Some(fork)) if branch.offset() == fork.offset => {
+                branch.after(fork.right)
+            }
+            // All beneath part from the key at one place, and so lie on one side of it.
+            (_, Some(fork)) if fork.left < fork.right => &[],
+            _ => slice::from_ref(node),
+        };
+        open.push(rest.iter());
+        Self { open }
     }
 }
 

@@ -133,6 +133,17 @@ impl<V> Branch<V> {
         &self.twigs[self.index_toward(key)]
     }
 
+    /// The twig to follow for `key`, and those that come after it.
+    pub(super) fn split_toward(&self, key: &str) -> (&Node<V>, &[Node<V>]) {
+        let index = self.index_toward(key);
+        (&self.twigs[index], &self.twigs[index + 1..])
+    }
+
+    /// The twigs that come after `slot`, in which there is none.
+    pub(super) fn after(&self, slot: u32) -> &[Node<V>] {
+        &self.twigs[self.rank(slot)..]
+    }
+
     #[inline]
     fn index_toward(&self, key: &str) -> usize {
         let slot = key::slot(key, self.offset());

@@ -31,6 +31,12 @@ impl Oracle {
             .collect()
     }
 
+    fn starting_at(&self, start: &str) -> Vec<(&str, u32)> {
+        let rest = self.0.range(terminated(start)..);
+        rest.map(|(key, value)| (&key[..key.len() - 1], *value))
+            .collect()
+    }
+
     fn all(&self) -> Vec<(&str, u32)> {
         self.0
             .iter()
@@ -60,6 +66,7 @@ enum Step {
     Get(String),
     LongestMatch(String),
     Under(String),
+    StartingAt(String),
     Snapshot,
 }
 
@@ -79,6 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => text().prop_map(Step::Get),
         4 => text().prop_map(Step::LongestMatch),
         1 => text().prop_map(Step::Under),
+        1 => text().prop_map(Step::StartingAt),
         1 => Just(Step::Snapshot),
     ]
 }
@@ -90,6 +98,10 @@ fn check(tree: &Tree<u32>, oracle: &Oracle, text: &str) -> Result<(), TestCaseEr
         .map(|(pattern, value)| (pattern.as_str(), *value));
     prop_assert_eq!(found, oracle.longest_match(text));
     prop_assert_eq!(listed(tree.under(&parse(text))), oracle.under(text));
+    prop_assert_eq!(
+        listed(tree.starting_at(&parse(text))),
+        oracle.starting_at(text)
+    );
     Ok(())
 }
 
@@ -125,7 +137,9 @@ proptest! {
                     prop_assert_eq!(tree.remove(&text), oracle.0.remove(&terminated(&text)));
                 }
                 Step::Get(text) => prop_assert_eq!(tree.get(&text), oracle.get(&text)),
-                Step::LongestMatch(text) | Step::Under(text) => check(&tree, &oracle, &text)?,
+                Step::LongestMatch(text) | Step::Under(text) | Step::StartingAt(text) => {
+                    check(&tree, &oracle, &text)?;
+                }
                 Step::Snapshot => snapshots.push((tree.clone(), oracle.clone())),
             }
         }
@@ -147,6 +161,34 @@ proptest! {
             prop_assert_eq!(detour.remove(text), Some(0));
         }
         prop_assert_eq!(shape(detour.root.as_ref()), shape(straight.root.as_ref()));
+    }
+
+    #[test]
+    fn a_walk_in_parts_over_changing_trees_misses_nothing_that_stays(
+        stays in prop::collection::btree_set(text(), 1..40),
+        comes_and_goes in prop::collection::vec(text(), 1..40),
+    ) {
+        let mut tree: Tree<u32> = stays.iter().map(|text| (parse(text), 0)).collect();
+        let mut seen = Vec::new();
+        let mut last: Option<Pattern> = None;
+        for text in comes_and_goes.iter().cycle().take(200) {
+            let from_first = tree.iter();
+            let rest = last.as_ref().map_or(from_first, |last| tree.starting_at(last));
+            let mut rest = rest.filter(|(pattern, _)| Some(*pattern) != last.as_ref());
+            let Some((pattern, _)) = rest.next() else { break };
+            seen.push(pattern.to_string());
+            last = Some(pattern.clone());
+            match tree.get(text) {
+                Some(1) => drop(tree.remove(text)),
+                Some(_) => {}
+                None => drop(tree.insert(parse(text), 1)),
+            }
+        }
+        prop_assert!(seen.is_sorted_by_key(|text| terminated(text)));
+        seen.retain(|text| stays.contains(text));
+        let mut expected: Vec<_> = stays.into_iter().collect();
+        expected.sort_by_key(|text| terminated(text));
+        prop_assert_eq!(seen, expected);
     }
 
     #[test]

@@ -21,7 +21,11 @@ const NEVER: Limits = Limits {
 };
 
 fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
-    let instance = Instance::restored(InstanceId([7; 16]), "spiffe://nano.local/service/s".into());
+    let instance = Instance::restored(
+        InstanceId([7; 16]),
+        "spiffe://nano.local/service/s".into(),
+        &Arc::default(),
+    );
     Arc::new(Member {
         instance: Arc::new(instance),
         pattern: Pattern::parse(pattern).unwrap(),

@@ -1,0 +1,227 @@
+//! The lines of `nanod routes`: in comes a route, or how it has changed, out goes text that
+//! people read, or JSON.
+
+use std::io::{self, Write};
+
+use nano_client::{Place, Policy, Route};
+use nano_tls::Identity;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+const COLUMNS: usize = 8;
+
+const HEADER: [&str; COLUMNS] = [
+    "PATTERN",
+    "INSTANCE",
+    "IDENTITY",
+    "AT",
+    "STATE",
+    "CALLS",
+    "INCARNATION",
+    "POLICY",
+];
+
+/// Characters of an instance's id that people are shown.
+const SHORT_ID: usize = 8;
+
+/// How wide each column is, which grows from page to page and never shrinks: the routes of a
+/// long list are not held until the last one is known.
+#[derive(Default)]
+pub(super) struct Columns {
+    widths: [usize; COLUMNS],
+    has_begun: bool,
+}
+
+impl Columns {
+    /// Prints some more rows, after the header if they are the first.
+    pub(super) fn print(&mut self, out: &mut impl Write, routes: &[Route]) -> io::Result<()> {
+        let mut rows: Vec<[String; COLUMNS]> = routes.iter().map(row).collect();
+        if !self.has_begun {
+            self.has_begun = true;
+            rows.insert(0, HEADER.map(str::to_owned));
+        }
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in &rows {
+            let cells = row.iter().zip(self.widths);
+            let line: Vec<_> = cells
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
+            writeln!(out, "{}", line.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn row(route: &Route) -> [String; COLUMNS] {
+    [
+        route.pattern.clone(),
+        short_id(route),
+        short_identity(route),
+        at(&route.place),
+        route.state.to_string(),
+        route.in_flight.to_string(),
+        route.incarnation.to_string(),
+        policy(&route.policy),
+    ]
+}
+
+fn short_id(route: &Route) -> String {
+    route.instance.to_string()[..SHORT_ID].to_owned()
+}
+
+fn short_identity(route: &Route) -> String {
+    Identity::parse_uri(&route.identity).map_or_else(|_| route.identity.clone(), |id| id.short())
+}
+
+fn at(place: &Place) -> String {
+    match place {
+        Place::Here => "here".to_owned(),
+        Place::Node { address, .. } => address.clone(),
+        Place::Nowhere => "nowhere".to_owned(),
+    }
+}
+
+fn policy(policy: &Policy) -> String {
+    let parts = [
+        policy.idempotent.then(|| "idempotent".to_owned()),
+        policy.deadline_ms.map(|ms| format!("deadline {ms} ms")),
+        policy.max_concurrent.map(|calls| format!("{calls} calls")),
+        policy.max_body.map(|bytes| format!("{bytes} bytes")),
+        policy.weight.map(|weight| format!("weight {weight}")),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => "-".to_owned(),
+        false => parts.join(", "),
+    }
+}
+
+/// What has become of a route since the list before.
+pub(super) enum Change {
+    Added,
+    Removed,
+    /// In which respects, in words.
+    Changed(String),
+}
+
+impl Change {
+    /// `None` if nothing but the calls in flight has changed.
+    pub(super) fn between(before: Option<Route>, now: &Route) -> Option<Self> {
+        let Some(before) = before else {
+            return Some(Self::Added);
+        };
+        let (old, new) = (row(&before), row(now));
+        let cells = HEADER.into_iter().zip(old.into_iter().zip(new));
+        let others = cells.filter(|(name, (old, new))| *name != "CALLS" && old != new);
+        let words = others.map(|(name, (old, new))| {
+            let name = name.to_ascii_lowercase();
+            format!("{name} {old} -> {new}")
+        });
+        let words: Vec<_> = words.collect();
+        (!words.is_empty()).then(|| Self::Changed(words.join(", ")))
+    }
+
+    pub(super) fn print(&self, out: &mut impl Write, route: &Route, json: bool) -> io::Result<()> {
+        let now = OffsetDateTime::now_utc();
+        if json {
+            let change = match self {
+                Self::Added => "added",
+                Self::Removed => "removed",
+                Self::Changed(_) => "changed",
+            };
+            let time = now.truncate_to_millisecond().format(&Rfc3339);
+            let time = time.map_err(io::Error::other)?;
+            let line = ChangeLine {
+                time,
+                change,
+                route: RouteLine::from(route),
+            };
+            return print_json(out, &line);
+        }
+        let (hour, minute, second) = now.to_hms();
+        let (sign, words) = match self {
+            Self::Added => ("+", format!("{} {}", at(&route.place), route.state)),
+            Self::Removed => ("-", String::new()),
+            Self::Changed(words) => ("~", words.clone()),
+        };
+        let (pattern, id, identity) = (&route.pattern, short_id(route), short_identity(route));
+        let line =
+            format!("{hour:02}:{minute:02}:{second:02}Z {sign} {pattern} {id} {identity} {words}");
+        writeln!(out, "{}", line.trim_end())
+    }
+}
+
+/// A route as programs read it.
+#[derive(Serialize)]
+struct RouteLine<'a> {
+    pattern: &'a str,
+    instance: String,
+    identity: &'a str,
+    place: &'static str,
+    node: Option<String>,
+    address: Option<&'a str>,
+    state: &'static str,
+    in_flight: u32,
+    incarnation: u64,
+    policy: PolicyLine,
+}
+
+#[derive(Serialize)]
+struct PolicyLine {
+    idempotent: bool,
+    deadline_ms: Option<u32>,
+    max_concurrent: Option<u32>,
+    max_body: Option<u64>,
+    weight: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    time: String,
+    change: &'static str,
+    #[serde(flatten)]
+    route: RouteLine<'a>,
+}
+
+impl<'a> From<&'a Route> for RouteLine<'a> {
+    fn from(route: &'a Route) -> Self {
+        let (place, node, address) = match &route.place {
+            Place::Here => ("here", None, None),
+            Place::Node { node, address } => ("node", Some(node.to_string()), Some(&**address)),
+            Place::Nowhere => ("nowhere", None, None),
+        };
+        let policy = &route.policy;
+        Self {
+            pattern: &route.pattern,
+            instance: route.instance.to_string(),
+            identity: &route.identity,
+            place,
+            node,
+            address,
+            state: route.state.name(),
+            in_flight: route.in_flight,
+            incarnation: route.incarnation,
+            policy: PolicyLine {
+                idempotent: policy.idempotent,
+                deadline_ms: policy.deadline_ms,
+                max_concurrent: policy.max_concurrent,
+                max_body: policy.max_body,
+                weight: policy.weight,
+            },
+        }
+    }
+}
+
+/// Prints a route as one line of JSON.
+pub(super) fn json(out: &mut impl Write, route: &Route) -> io::Result<()> {
+    print_json(out, &RouteLine::from(route))
+}
+
+fn print_json(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    writeln!(out)
+}

@@ -1,0 +1,156 @@
+//! `nanod status`: how a node does, and how it stands to Redis.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use nano_client::{Client, ConnectError, Options, RedisState, Status};
+use serde_json::{Value, json};
+
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime};
+use crate::cli::StatusArguments;
+
+pub(super) fn run(arguments: StatusArguments) -> ExitCode {
+    let options = match arguments.at.options() {
+        Ok(options) => options,
+        Err(error) => return fail(USAGE, error),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(NO_SESSION, error),
+    };
+    let status = match runtime.block_on(ask(options)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(failure)) => return fail(ASKED_IN_VAIN, failure),
+        Err(error) => return fail(NO_SESSION, error),
+    };
+    let text = match arguments.json {
+        true => format!("{:#}\n", in_json(&status)),
+        false => in_words(&status),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(ASKED_IN_VAIN, error),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+async fn ask(options: Options) -> Result<Result<Status, nano_client::CallError>, ConnectError> {
+    let client = Client::connect(options).await?;
+    let status = client.status().await;
+    client.close().await;
+    Ok(status)
+}
+
+fn in_words(status: &Status) -> String {
+    let uptime = duration(status.uptime());
+    let mut lines = vec![
+        ("node", status.identity.clone()),
+        ("instance", status.instance.to_string()),
+        ("version", format!("{}, up {uptime}", status.agent)),
+        ("QUIC", status.quic.clone()),
+        ("HTTP", status.http.clone()),
+        ("sessions", status.sessions.to_string()),
+        ("calls", format!("{} in flight", status.in_flight)),
+        ("patterns", status.patterns.to_string()),
+        ("instances", with_suspect(status.instances, status.suspect)),
+        ("Redis", redis_in_words(status.redis.as_ref())),
+    ];
+    if status.redis.is_some() {
+        let nodes = with_suspect(status.nodes.into(), status.suspect_nodes.into());
+        lines.push(("other nodes", nodes));
+    }
+    for node in &status.listed {
+        let suspect = if node.is_suspect { ", suspect" } else { "" };
+        lines.push((
+            "",
+            format!("{} at {}{suspect}", node.instance, node.address),
+        ));
+    }
+    let unlisted = status.nodes as usize - status.listed.len().min(status.nodes as usize);
+    if unlisted > 0 {
+        lines.push(("", format!("and {unlisted} more")));
+    }
+    let line = |(name, text): (&str, String)| format!("{name:<11}  {text}\n");
+    lines.into_iter().map(line).collect()
+}
+
+fn with_suspect(all: u64, suspect: u64) -> String {
+    match suspect {
+        0 => all.to_string(),
+        suspect => format!("{all}, {suspect} of them suspect"),
+    }
+}
+
+fn redis_in_words(redis: Option<&RedisState>) -> String {
+    let Some(redis) = redis else {
+        return "none is configured".to_owned();
+    };
+    if redis.is_in_step() {
+        return "in step".to_owned();
+    }
+    let foreign = "belongs to a cluster of another authority: nothing is read or written";
+    let parts = [
+        redis.is_foreign.then(|| foreign.to_owned()),
+        redis
+            .away()
+            .map(|away| format!("away for {}", duration(away))),
+        (redis.behind > 0).then(|| format!("behind by {}", redis.behind)),
+        (redis.unreplicated > 0).then(|| format!("not yet replicated: {}", redis.unreplicated)),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    parts.join(", ")
+}
+
+/// In the two largest units that it has.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) if seconds < 10 => format!("{} ms", duration.as_millis()),
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+fn in_json(status: &Status) -> Value {
+    let redis = status.redis.as_ref();
+    let redis = redis.map(|redis| {
+        json!({
+            "in_step": redis.is_in_step(),
+            "away_ms": redis.away_ms,
+            "behind": redis.behind,
+            "not_yet_replicated": redis.unreplicated,
+            "of_another_authority": redis.is_foreign,
+        })
+    });
+    let listed = status.listed.iter();
+    let listed = listed.map(|node| {
+        json!({
+            "instance": node.instance.to_string(),
+            "address": node.address,
+            "suspect": node.is_suspect,
+        })
+    });
+    json!({
+        "identity": status.identity,
+        "instance": status.instance.to_string(),
+        "version": status.agent,
+        "uptime_ms": status.uptime_ms,
+        "quic": status.quic,
+        "http": status.http,
+        "sessions": status.sessions,
+        "in_flight": status.in_flight,
+        "patterns": status.patterns,
+        "instances": status.instances,
+        "suspect_instances": status.suspect,
+        "redis": redis,
+        "nodes": status.nodes,
+        "suspect_nodes": status.suspect_nodes,
+        "listed_nodes": listed.collect::<Vec<_>>(),
+    })
+}
