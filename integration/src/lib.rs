@@ -5,6 +5,7 @@
 //! folder, and ends with the test that started it.
 
 mod authority;
+mod cluster;
 mod half_open;
 mod http;
 mod load;
@@ -18,9 +19,12 @@ mod registrar;
 mod routes;
 mod sentinels;
 mod service;
+mod tcp_proxy;
+mod udp_proxy;
 mod wait;
 
 pub use authority::Authority;
+pub use cluster::Cluster;
 pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};
 pub use load::Load;
@@ -34,6 +38,8 @@ pub use registrar::{Registered, Registrar};
 pub use routes::{all_hear, ask, named, settled};
 pub use sentinels::Sentinels;
 pub use service::{ServiceBuilder, ServiceProcess};
+pub use tcp_proxy::{TcpProxy, Way};
+pub use udp_proxy::UdpProxy;
 pub use wait::{PATIENCE, until};
 
 use std::net::SocketAddr;

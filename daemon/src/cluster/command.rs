@@ -63,6 +63,13 @@ pub enum Command {
         /// As it was last seen.
         counter: u64,
     },
+    /// Remove the entry and set of a boot if the stored version is this one.
+    Discard {
+        /// Which boot.
+        boot: Boot,
+        /// One that its owner has not given.
+        version: u64,
+    },
 }
 
 /// If the stored version is `from`: write the records, set version and entry, append a
