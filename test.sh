@@ -34,7 +34,9 @@ install_needs() {
     fi
     need_package cc gcc libc6-dev
     need_package curl curl ca-certificates
+    # A sentinel is a redis-server in another mode.
     need_package redis-server redis-server
+    need_package redis-cli redis-tools
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

@@ -43,7 +43,10 @@ pub use digest::{Digest, Sum};
 pub use effects::{Alarm, Answer, Copy, Dial, DialResult, Effects, Output, Standing, StoreChange};
 pub use head::{Fingerprint, Head};
 pub use record::{Boot, Key, Kind, Record};
-pub use redis::{Redis, RedisOptions, RedisTls, RedisUrl, RedisUrlError};
+pub use redis::{
+    Look, Redis, RedisAccess, RedisAccessError, RedisFiles, RedisOptions, RedisTls, RedisUrl,
+    RedisUrlError,
+};
 pub use replica::{Input, Replica};
 pub use rules::Rules;
 pub use settings::{Identity, Restored, RestoredSet, Settings};

@@ -27,7 +27,7 @@ use nano_client::default_state;
 use nano_routing::BudgetSettings;
 use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
-use crate::cluster::RedisUrl;
+use crate::cluster::{RedisFiles, RedisUrl};
 
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
@@ -52,6 +52,8 @@ pub struct Config {
     pub name: Option<Name>,
     /// The Redis that nodes share their routes through, if there are other nodes.
     pub redis: Option<RedisUrl>,
+    /// Files with what it takes to get into that Redis.
+    pub redis_files: RedisFiles,
     /// Which of the clusters that share a Redis it is.
     pub redis_namespace: String,
     /// Where other nodes reach its QUIC; none for the address it listens on.
@@ -154,6 +156,7 @@ impl Config {
             cluster_secret: None,
             name: None,
             redis: None,
+            redis_files: RedisFiles::default(),
             redis_namespace: "default".to_owned(),
             advertise: None,
             threads: (cores / 2).clamp(1, MAX_THREADS as usize),
@@ -205,6 +208,10 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
     match with_variable(config.cluster_secret.take(), sources.env) {
         Ok(secret) => config.cluster_secret = secret,
         Err(error) => errors.push(Error::ClusterSecret(error)),
+    }
+    if let Some(url) = &config.redis {
+        let contradictions = config.redis_files.contradictions(url);
+        errors.extend(contradictions.into_iter().map(Error::Redis));
     }
     if errors.is_empty() {
         Ok(config)

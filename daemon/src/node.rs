@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    cluster::{Boot, Identity, RedisOptions, RedisTls, Settings},
+    cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
     listen::{
         self, BindError, Listeners,
@@ -70,6 +70,9 @@ pub enum StartError {
     /// It has no part in its cluster.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
+    /// A file that leads into Redis cannot be used.
+    #[error(transparent)]
+    Redis(#[from] RedisAccessError),
     /// Routes in Redis are to be signed, and there is nothing to sign them with.
     #[error(
         "--redis wants the cluster's secret, by which nodes know each other's routes: give \
@@ -346,8 +349,7 @@ fn place(
         authority: *trust.bundle.fingerprint().as_bytes(),
     };
     let redis = RedisOptions {
-        url: url.clone(),
-        tls: RedisTls::default(),
+        access: config.redis_files.load(url)?,
         namespace: config.redis_namespace.clone(),
         cluster_key: *key.as_bytes(),
     };

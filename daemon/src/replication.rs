@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Identity, Redis, RedisOptions, Settings},
+    cluster::{Identity, Look, Redis, RedisOptions, Settings},
     neighbours::Neighbours,
     quota::Quotas,
     registry::Joined,
@@ -43,6 +43,19 @@ pub enum ReplicationError {
     /// A thread did not start.
     #[error("cannot start the cluster's thread: {0}")]
     Thread(#[from] io::Error),
+    /// Redis is another cluster's.
+    #[error(
+        "the Redis at {url} keeps the routes of nodes with another authority in the namespace \
+         {namespace:?}: give this node the secret or certificates that those have, or another \
+         --redis-namespace; or, if those are gone for good, delete the keys of Redis that begin \
+         with {{nano:{namespace}}}"
+    )]
+    OtherAuthority {
+        /// Where Redis is, without the password.
+        url: String,
+        /// Which of the clusters in it was meant.
+        namespace: String,
+    },
     /// The certificates cannot be shown to other nodes.
     #[error(transparent)]
     Tls(#[from] nano_tls::Error),
@@ -55,7 +68,8 @@ pub struct ReplicationThread(thread::JoinHandle<()>);
 ///
 /// # Errors
 ///
-/// If there is no thread, or the certificates cannot be used. Redis may come later.
+/// If there is no thread, the certificates cannot be used, or Redis is another cluster's.
+/// It may be away, and come later.
 pub fn join(
     place: Place<'_>,
     failed: CancellationToken,
@@ -73,13 +87,33 @@ pub fn join(
     )?;
     let (commands, queue) = mpsc::channel(QUEUE);
     let (inputs, received) = mpsc::channel(QUEUE);
-    let redis = Arc::new(Redis::new(place.redis)).run(queue, inputs.clone());
+    let (url, namespace) = (
+        place.redis.access.url.to_string(),
+        place.redis.namespace.clone(),
+    );
+    let redis = Arc::new(Redis::new(place.redis, &place.identity));
+    let from_redis = inputs.clone();
+    let (seen, looked) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new()
         .name("nano-cluster".to_owned())
         .spawn(move || {
             let _tell_if_it_ends = failed.drop_guard();
-            runtime.block_on(redis);
+            runtime.block_on(async move {
+                let look = redis.look().await;
+                // Who starts the node waits for it.
+                if seen.send(look).is_ok() && look != Look::Others {
+                    redis.run(queue, from_redis).await;
+                }
+            });
         })?;
+    match looked.recv() {
+        Ok(Look::Ours) => tracing::info!(redis = %url, %namespace, "sharing routes"),
+        Ok(Look::Others) => return Err(ReplicationError::OtherAuthority { url, namespace }),
+        // Why it is away was said by who has looked.
+        Ok(Look::Away) | Err(_) => {
+            tracing::warn!(redis = %url, %namespace, "starting without Redis");
+        }
+    }
     let joined = Joined {
         identity: place.identity,
         settings: place.settings,

@@ -351,10 +351,13 @@ impl Forwarded {
 
     /// What a failure says of the instance.
     fn outcome(&self, failure: &Failure) -> Outcome {
-        // Found on the own link: it is the link to the instance's node that was lost.
         let is_neighbours = failure.instance.is_none() && self.member.instance.is_elsewhere();
         match failure.blame() {
-            Blame::Instance if is_neighbours => Outcome::Unknown,
+            // Found on the own link: it is the link to the instance's node that was lost.
+            Blame::Instance if is_neighbours && failure.code == Code::ConnectionLost => {
+                Outcome::Unknown
+            }
+            _ if is_neighbours && failure.code == Code::NoInstance => Outcome::Failed,
             Blame::Instance => Outcome::Failed,
             Blame::Slowness if self.is_patient => Outcome::Failed,
             Blame::Slowness | Blame::Nobody => Outcome::Unknown,
@@ -362,8 +365,13 @@ impl Forwarded {
         }
     }
 
-    /// Says which instance and pattern were concerned.
+    /// Says which instance and pattern were concerned. That the instance's node has no way to
+    /// it says nothing of others.
     fn sign(&self, mut failure: Failure) -> Failure {
+        if self.member.instance.is_elsewhere() && failure.code == Code::NoInstance {
+            failure.code = Code::NotOwner;
+            failure.retry_after_ms = None;
+        }
         failure.instance.get_or_insert(self.member.instance.id);
         failure
             .pattern
@@ -497,7 +505,7 @@ fn not_here() -> Failure {
     )
 }
 
-/// Says when to come back only if one whose session is lost may be back by then.
+/// Says when to come back only if one that is silent, or has lost its session, may be back.
 fn no_instance(pattern: &Pattern, known: usize, may_return: bool) -> Failure {
     let message = format!("none of the {known} known instances of \"{pattern}\" can be reached");
     let failure = not_sent(Code::NoInstance, message).of_pattern(pattern.as_str());

@@ -235,6 +235,14 @@ impl Instance {
         }
     }
 
+    /// Whether it cannot be reached now, but may be soon.
+    pub fn may_return(&self) -> bool {
+        matches!(
+            self.state(),
+            RouteState::Lost | RouteState::Suspect | RouteState::Unreachable
+        )
+    }
+
     /// Where it can be called without a node, if it can.
     pub fn direct_address(&self) -> Option<String> {
         self.direct.load().as_deref().cloned()

@@ -5,6 +5,7 @@
 //! folder, and ends with the test that started it.
 
 mod authority;
+mod cluster;
 mod half_open;
 mod http;
 mod load;
@@ -12,11 +13,18 @@ mod node;
 pub mod peer;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_server;
 mod registrar;
+mod routes;
+mod sentinels;
 mod service;
+mod tcp_proxy;
+mod udp_proxy;
 mod wait;
 
 pub use authority::Authority;
+pub use cluster::Cluster;
 pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};
 pub use load::Load;
@@ -24,8 +32,14 @@ pub use node::{Node, NodeBuilder, example, nanod};
 pub use peer::Peer;
 pub use process::Process;
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
+pub use redis_server::{RedisCertificates, RedisServer, RedisServerBuilder, write_private};
 pub use registrar::{Registered, Registrar};
+pub use routes::{all_hear, ask, named, settled};
+pub use sentinels::Sentinels;
 pub use service::{ServiceBuilder, ServiceProcess};
+pub use tcp_proxy::{TcpProxy, Way};
+pub use udp_proxy::UdpProxy;
 pub use wait::{PATIENCE, until};
 
 use std::net::SocketAddr;

@@ -1,17 +1,20 @@
 //! Callers that call without pause, and keep every failure.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use nano_client::{CallError, Client};
-use serde_json::Value;
-use tokio::task::JoinHandle;
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::until;
 
-/// Callers of `a:1` that call until they are told to end.
+/// Callers that call until they are told to end.
 pub struct Load {
     answered: Arc<AtomicUsize>,
     end: Arc<AtomicBool>,
@@ -19,22 +22,37 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many callers that send one message again and again.
+    /// So many callers of `a:1` that send one message again and again.
     #[must_use]
     pub fn start(client: &Client, callers: usize, task: &Value) -> Self {
+        Self::of(client, "a:1", callers, Duration::ZERO, task)
+    }
+
+    /// So many callers of a subject that pause after each call, so that what is tested has
+    /// the machine for itself.
+    #[must_use]
+    pub fn paced(client: &Client, subject: &str, callers: usize) -> Self {
+        const PAUSE: Duration = Duration::from_millis(2);
+        Self::of(client, subject, callers, PAUSE, &json!({}))
+    }
+
+    fn of(client: &Client, subject: &str, callers: usize, pause: Duration, task: &Value) -> Self {
         let answered = Arc::new(AtomicUsize::new(0));
         let end = Arc::new(AtomicBool::new(false));
         let callers = (0..callers).map(|_| {
             let (client, answered, end) = (client.clone(), Arc::clone(&answered), Arc::clone(&end));
-            let task = task.clone();
+            let (subject, task) = (subject.to_owned(), task.clone());
             tokio::spawn(async move {
                 let mut failures = Vec::new();
                 while !end.load(Ordering::Relaxed) {
-                    match client.act::<_, Value>("a:1", &task).await {
+                    match client.act::<_, Value>(&subject, &task).await {
                         Ok(_) => {
                             answered.fetch_add(1, Ordering::Relaxed);
                         }
                         Err(failure) => failures.push(failure),
+                    }
+                    if !pause.is_zero() {
+                        sleep(pause).await;
                     }
                 }
                 failures
@@ -57,16 +75,21 @@ impl Load {
     }
 
     /// Ends it: every failure.
+    pub async fn end(self) -> Vec<CallError> {
+        self.outcome().await.1
+    }
+
+    /// Ends it: how many calls were answered, and every failure.
     ///
     /// # Panics
     ///
     /// If a caller does.
-    pub async fn end(self) -> Vec<CallError> {
+    pub async fn outcome(self) -> (usize, Vec<CallError>) {
         self.end.store(true, Ordering::Relaxed);
         let mut failures = Vec::new();
         for caller in self.callers {
             failures.extend(caller.await.expect("a caller does not panic"));
         }
-        failures
+        (self.answered.load(Ordering::Relaxed), failures)
     }
 }

@@ -153,6 +153,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Gives it a copy of another node's state, as a cloned machine has.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    #[must_use]
+    pub fn copy_of(self, other: &Node) -> Self {
+        let copied = StdCommand::new("cp")
+            .arg("-a")
+            .args([other.state(), self.state_folder()])
+            .status();
+        assert!(copied.expect("cp runs").success());
+        self
+    }
+
     /// Starts it, and waits until it serves.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -227,6 +228,29 @@ impl Process {
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("every process that runs has memory") * 1024
     }
+}
+
+/// Whether a process has a UDP socket on a port, as proc(5) tells.
+pub(crate) fn has_udp_port(pid: u32, port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    // Address and port in hexadecimal, and the inode; see proc_net_udp in the kernel.
+    let inode = sockets.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (_, local) = fields.get(1)?.rsplit_once(':')?;
+        let is_it = u16::from_str_radix(local, 16) == Ok(port);
+        is_it.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
+    });
+    let Some(inode) = inode else {
+        return false;
+    };
+    let link = PathBuf::from(format!("socket:[{inode}]"));
+    let files = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let mut links = files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok());
+    links.any(|other| other == link)
 }
 
 /// Keeps what a process says, and passes it on to whoever reads the test's own output.

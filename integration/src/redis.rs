@@ -1,7 +1,12 @@
 //! A `redis-server` of a test's own: on a port of its own, in a folder that goes with it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+};
 
+use redis::{Cmd, FromRedisValue};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::{
@@ -43,10 +48,44 @@ impl Redis {
         format!("redis://{}", self.address)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Ends it by SIGKILL, and starts it again, empty.
     pub async fn lose_everything(&mut self) {
         self.process.kill().await;
         self.process = serve(self.address, &self.folder).await;
+    }
+
+    /// What it holds, as it writes it to its disk.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub async fn dump(&self) -> Vec<u8> {
+        self.order("SAVE").await;
+        let dump = fs::read(self.dump_file()).expect("it has saved");
+        fs::remove_file(self.dump_file()).expect("it was there");
+        dump
+    }
+
+    /// Ends it by SIGKILL, and starts it again with what it held at another time.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub async fn restore(&mut self, dump: &[u8]) {
+        self.process.kill().await;
+        fs::write(self.dump_file(), dump).expect("the folder can be written");
+        self.process = serve(self.address, &self.folder).await;
+        fs::remove_file(self.dump_file()).expect("it was there");
+    }
+
+    fn dump_file(&self) -> PathBuf {
+        self.folder.path().join("dump.rdb")
     }
 
     /// Stops it in its tracks, or lets it go on.
@@ -66,6 +105,22 @@ impl Redis {
         let answered = timeout(PATIENCE, inline(self.address, command)).await;
         let answer = answered.expect("a server that runs answers in time");
         assert_eq!(answer.as_deref().ok(), Some("+OK\r\n"), "{command}");
+    }
+
+    /// What it answers to any command.
+    ///
+    /// # Panics
+    ///
+    /// If it does not, or something else than was expected.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
+        let asked = async {
+            let client = redis::Client::open(self.url())?;
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            command.query_async(&mut connection).await
+        };
+        let answered = timeout(PATIENCE, asked).await;
+        let answer = answered.expect("a server that runs answers in time");
+        answer.expect("the command is one")
     }
 }
 

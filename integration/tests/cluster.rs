@@ -4,89 +4,10 @@
 
 use std::time::Duration;
 
-use nano_client::{CallError, Certainty, Client, Code, Options, Secret, Service, ServiceBuilder};
-use nano_integration::{Load, Node, Redis, until};
+use nano_client::{Certainty, Code};
+use nano_integration::{Cluster, Load, Node, all_hear, ask, named, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-const SECRET: &str = "what-every-party-of-the-test-knows";
-
-struct Cluster {
-    redis: Redis,
-    nodes: Vec<Node>,
-}
-
-impl Cluster {
-    async fn start(nodes: usize) -> Self {
-        let redis = Redis::start().await;
-        let mut started = Vec::new();
-        for number in 0..nodes {
-            started.push(
-                Node::builder()
-                    .flag("--redis", redis.url())
-                    .flag("--name", format!("n{number}"))
-                    .flag("--grace-ms", 2_000)
-                    .variable("NANO_CLUSTER_SECRET", SECRET)
-                    .start()
-                    .await,
-            );
-        }
-        Self {
-            redis,
-            nodes: started,
-        }
-    }
-
-    /// How to reach one node.
-    fn at(&self, node: usize) -> Options {
-        self.any_of(&[node])
-    }
-
-    /// How to reach any of some nodes.
-    fn any_of(&self, nodes: &[usize]) -> Options {
-        let addresses = nodes.iter().map(|node| self.nodes[*node].quic);
-        Options::default()
-            .nodes(addresses)
-            .state("/nonexistent")
-            .cluster_secret(Secret::new(SECRET).unwrap())
-    }
-
-    async fn client(&self, node: usize) -> Client {
-        Client::connect(self.at(node)).await.unwrap()
-    }
-
-    async fn clients(&self) -> Vec<Client> {
-        let mut clients = Vec::new();
-        for node in 0..self.nodes.len() {
-            clients.push(self.client(node).await);
-        }
-        clients
-    }
-}
-
-fn named(pattern: &str, name: &'static str) -> ServiceBuilder {
-    let answer = move |_, _: Value| async move { Ok(json!({ "Name": name })) };
-    Service::builder().on(pattern, answer)
-}
-
-async fn ask(client: &Client, subject: &str) -> Result<String, CallError> {
-    let answer: Value = client.act(subject, &json!({})).await?;
-    Ok(answer["Name"].as_str().unwrap_or_default().to_owned())
-}
-
-/// Waits until every client is answered by this service, or by nobody.
-async fn all_hear(clients: &[Client], subject: &str, name: Option<&str>) {
-    for client in clients {
-        until("every node to know", async || {
-            let heard = ask(client, subject).await;
-            match name {
-                Some(name) => (heard.ok()? == name).then_some(()),
-                None => (heard.err()?.code == Code::NoRoute).then_some(()),
-            }
-        })
-        .await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_registered_at_one_node_is_called_through_all() {

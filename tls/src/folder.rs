@@ -10,6 +10,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::{Error, Result};
 
 /// A folder that nobody else is writing to.
@@ -130,8 +132,24 @@ pub(crate) fn read(path: &Path, access: Access, fix: &'static str) -> Result<Str
     Ok(text)
 }
 
+/// Reads a file that holds a password, a key or a secret: at most `most` bytes and one more, which
+/// tells that it is longer. `fix` tells what to do when the file is missing.
+///
+/// # Errors
+///
+/// If it cannot be read, or others can get at it.
+pub fn read_private(path: &Path, most: usize, fix: &'static str) -> Result<Zeroizing<Vec<u8>>> {
+    let file = open(path, Access::Secret, fix)?;
+    // Room for all that is read, so that no part is left behind where it grew.
+    let mut text = Zeroizing::new(Vec::with_capacity(most + 2));
+    file.take(most as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(Error::io("read", path))?;
+    Ok(text)
+}
+
 /// As [`read`], before anything of it is read.
-pub(crate) fn open(path: &Path, access: Access, fix: &'static str) -> Result<File> {
+fn open(path: &Path, access: Access, fix: &'static str) -> Result<File> {
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::Missing {
             path: path.to_owned(),

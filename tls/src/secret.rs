@@ -15,7 +15,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroizing;
 
 use crate::authority::serial_number;
-use crate::folder::{self, Access};
+use crate::folder;
 use crate::{Authority, Bundle, Error, Name, Result};
 
 /// The environment variable that holds a secret itself.
@@ -59,14 +58,8 @@ impl Secret {
 
     /// The secret in a file, which others must not be able to read.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = folder::open(path, Access::Secret, FIX)?;
-        // Room for all that is read, so that no part is left behind where it grew; a line break
-        // may follow the longest secret, and one more byte tells that it is too long.
-        let limit = MOST + 3;
-        let mut text = Zeroizing::new(Vec::with_capacity(limit + 1));
-        file.take(limit as u64)
-            .read_to_end(&mut text)
-            .map_err(Error::io("read", path))?;
+        // A line break may follow the longest secret.
+        let mut text = folder::read_private(path, MOST + 2, FIX)?;
         Self::new(std::mem::take(&mut *text)).map_err(|error| error.in_file(path, FIX))
     }
 

@@ -63,6 +63,13 @@ pub enum Command {
         /// As it was last seen.
         counter: u64,
     },
+    /// Remove the entry and set of a boot if the stored version is this one.
+    Discard {
+        /// Which boot.
+        boot: Boot,
+        /// One that its owner has not given.
+        version: u64,
+    },
 }
 
 /// If the stored version is `from`: write the records, set version and entry, append a
@@ -160,6 +167,7 @@ pub enum Trouble {
     Unsure,
     /// The server takes no writes.
     ReadOnly,
-    /// The server refuses the command: permissions, memory, a script that fails.
+    /// The server refuses the command: permissions, memory, a script that fails. Or it is
+    /// another cluster's, and was not asked.
     Refused,
 }

@@ -56,6 +56,8 @@ struct Dirty {
 enum Write {
     Change(Change),
     PutBack(PutBack),
+    /// A stranger has given the set a version that no put back could outdo.
+    Discard(u64),
 }
 
 #[derive(Debug)]
@@ -115,6 +117,11 @@ impl Own {
         (self.begun, self.write.is_some())
     }
 
+    /// Whether what a stranger has made of the set in Redis is about to go.
+    pub(super) fn discards(&self) -> bool {
+        matches!(self.write, Some(Write::Discard(_)))
+    }
+
     /// Compares with what Redis says it holds, when no write came between.
     pub(super) fn check(&mut self, stored: Option<Stored>, rules: &Rules) {
         let expected = self.stored.map(|version| Stored {
@@ -152,6 +159,10 @@ impl Own {
         Some(match write {
             Write::Change(change) => Command::Change(change.clone()),
             Write::PutBack(whole) => whole.command(identity, counter, self.batch),
+            Write::Discard(version) => Command::Discard {
+                boot: identity.boot,
+                version: *version,
+            },
         })
     }
 
@@ -192,6 +203,7 @@ impl Own {
         self.backoff.succeeded();
         match write {
             Write::Change(change) => self.stored = Some(change.head.version),
+            Write::Discard(_) => self.stored = None,
             Write::PutBack(whole) if whole.is_staged() => self.stored = Some(whole.head.version),
             Write::PutBack(mut whole) => {
                 whole.staged += whole.page(self.batch).len();
@@ -210,9 +222,9 @@ impl Own {
     ) {
         self.stored = None;
         if let Some(version) = version.filter(|version| *version > self.version) {
-            // Nobody else writes it, but what is there must be outdone.
-            self.version = version;
-            self.is_numbered = false;
+            // Only the owner gives versions.
+            self.write = Some(Write::Discard(version));
+            return;
         }
         match write {
             Some(Write::Change(_)) if !rules.puts_back => {

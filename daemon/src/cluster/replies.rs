@@ -28,7 +28,12 @@ impl Replica {
                 }
                 _ => self.beat.failed(now),
             },
-            Asked::Write => self.own.on_reply(now, reply, &self.rules, &mut self.random),
+            Asked::Write => {
+                self.own.on_reply(now, reply, &self.rules, &mut self.random);
+                if self.own.discards() {
+                    self.set_alarm(Alarm::Forged, true);
+                }
+            }
             Asked::Read(boot) => self.on_read(now, boot, ticket, reply),
             Asked::Collect(boot) => {
                 self.collecting.remove(&boot);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::cluster::RedisAccessError;
+
 /// Everything that is wrong with a configuration, at once.
 #[derive(Debug)]
 pub struct Errors(Vec<Error>);
@@ -80,6 +82,9 @@ pub enum Error {
     /// The cluster's secret is too short, too long, or given twice. It is never shown.
     #[error("cluster_secret: {0}")]
     ClusterSecret(nano_tls::Error),
+    /// What is said of Redis does not go together. No password is shown.
+    #[error(transparent)]
+    Redis(RedisAccessError),
     /// Nobody says where the node's state belongs, not even the environment.
     #[error(
         "state: no folder for it, as none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; \

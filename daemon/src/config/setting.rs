@@ -65,6 +65,36 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Redis(|config, url| config.redis = Some(url)),
     },
     Setting {
+        key: "redis_ca",
+        help: "File with the authority of Redis' certificate, in PEM",
+        default: "the system's authorities",
+        kind: Kind::Path(|config, path| config.redis_files.ca = Some(path)),
+    },
+    Setting {
+        key: "redis_cert",
+        help: "File with the certificate to show to Redis, in PEM",
+        default: "none",
+        kind: Kind::Path(|config, path| config.redis_files.cert = Some(path)),
+    },
+    Setting {
+        key: "redis_key",
+        help: "File with the key of redis_cert, in PEM",
+        default: "none",
+        kind: Kind::Path(|config, path| config.redis_files.key = Some(path)),
+    },
+    Setting {
+        key: "redis_password_file",
+        help: "File with the password for Redis",
+        default: "the one in the URL, if any",
+        kind: Kind::Path(|config, path| config.redis_files.password = Some(path)),
+    },
+    Setting {
+        key: "redis_sentinel_password_file",
+        help: "File with the sentinels' own password",
+        default: "none",
+        kind: Kind::Path(|config, path| config.redis_files.sentinel_password = Some(path)),
+    },
+    Setting {
         key: "redis_namespace",
         help: "Which of the clusters that share a Redis it is",
         default: "default",

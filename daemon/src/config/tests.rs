@@ -79,6 +79,16 @@ impl Machine {
     }
 }
 
+fn redis_files([ca, cert, key, password, sentinel_password]: [&str; 5]) -> RedisFiles {
+    RedisFiles {
+        ca: Some(ca.into()),
+        cert: Some(cert.into()),
+        key: Some(key.into()),
+        password: Some(password.into()),
+        sentinel_password: Some(sentinel_password.into()),
+    }
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
@@ -93,6 +103,7 @@ fn defaults() {
         cluster_secret: None,
         name: None,
         redis: None,
+        redis_files: RedisFiles::default(),
         redis_namespace: "default".to_owned(),
         advertise: None,
         threads: 1,
@@ -156,7 +167,8 @@ fn every_setting_is_heard_in_every_layer() {
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
         name: Some("node/n".parse().expect("a name")),
-        redis: Some("redis://h:1".parse().expect("a URL")),
+        redis: Some("rediss+sentinel://h:1/s".parse().expect("a URL")),
+        redis_files: redis_files(["/a", "/d", "/k", "/p", "/q"]),
         redis_namespace: "s".to_owned(),
         advertise: Some("h:2".to_owned()),
         threads: 7,
@@ -185,7 +197,12 @@ fn every_setting_is_heard_in_every_layer() {
         "/t",
         "/c",
         "n",
-        "redis://h:1",
+        "rediss+sentinel://h:1/s",
+        "/a",
+        "/d",
+        "/k",
+        "/p",
+        "/q",
         "s",
         "h:2",
         "7",
@@ -229,6 +246,59 @@ fn a_password_is_not_shown() {
     assert!(!shown.contains("hunter2"), "{shown}");
     let config = Machine::new().flag("redis", "redis://user:hunter2@a");
     assert!(!format!("{:?}", config.config()).contains("hunter2"));
+}
+
+#[test]
+fn what_is_said_of_redis_has_to_go_together() {
+    let problems = |url: &str, keys: &[&'static str]| {
+        let machine = Machine::new().flag("redis", url);
+        let machine = keys
+            .iter()
+            .fold(machine, |machine, key| machine.flag(key, "/f"));
+        match machine.resolve() {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.iter().map(ToString::to_string).collect(),
+        }
+    };
+    let half = "redis_cert: a certificate and its key go together; give redis_key too, or neither";
+    assert_eq!(problems("rediss://h", &["redis_cert"]), [half]);
+    let half = "redis_key: a certificate and its key go together; give redis_cert too, or neither";
+    assert_eq!(problems("rediss://h", &["redis_key"]), [half]);
+    assert_eq!(
+        problems("redis://h", &["redis_ca"]),
+        [
+            "redis_ca: it is for TLS, which redis://h:6379 does not ask for; write rediss or leave \
+             it out"
+        ]
+    );
+    assert_eq!(
+        problems("redis://u:hunter2@h", &["redis_password_file"]),
+        ["redis_password_file: the URL has a password too; give one of them"]
+    );
+    assert_eq!(
+        problems("redis://hunter2@h", &[]),
+        [
+            "redis: the URL names a user and no password; write user:password@ or, for a password \
+             alone, :password@, or give redis_password_file"
+        ]
+    );
+    assert_eq!(
+        problems("redis+cluster://h", &["redis_sentinel_password_file"]),
+        [
+            "redis_sentinel_password_file: redis+cluster://h:6379 names no sentinels; write \
+             redis+sentinel or leave it out"
+        ]
+    );
+    for (url, keys) in [
+        ("redis://u@h", ["redis_password_file"].as_slice()),
+        ("rediss://h", &["redis_ca", "redis_cert", "redis_key"]),
+        (
+            "redis+sentinel://h/s",
+            &["redis_password_file", "redis_sentinel_password_file"],
+        ),
+    ] {
+        assert_eq!(problems(url, keys), [""; 0], "{url}");
+    }
 }
 
 #[test]
@@ -399,7 +469,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 25] = [
+    let bounds: [(&str, [&[&str]; 2]); 30] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -420,6 +490,11 @@ fn every_setting_has_its_bounds() {
                 &["", "h:6379", "redis://", "redis://a,b"],
             ],
         ),
+        ("redis_ca", paths),
+        ("redis_cert", paths),
+        ("redis_key", paths),
+        ("redis_password_file", paths),
+        ("redis_sentinel_password_file", paths),
         ("redis_namespace", [&["a", "eu.1-2_3"], &["", "a b", "{a}"]]),
         (
             "advertise",
@@ -570,7 +645,18 @@ fn the_sample_shows_the_defaults() {
         tls: Some("/etc/nanod/tls".into()),
         cluster_secret: Some(SecretSource::File("/etc/nanod/secret".into())),
         name: Some("node/one".parse().expect("a name")),
-        redis: Some("redis://127.0.0.1:6379".parse().expect("a URL")),
+        redis: Some(
+            "rediss+sentinel://nanod@redis1.example.org,redis2.example.org,redis3.example.org/main"
+                .parse()
+                .expect("a URL"),
+        ),
+        redis_files: redis_files([
+            "/etc/nanod/redis/ca.pem",
+            "/etc/nanod/redis/cert.pem",
+            "/etc/nanod/redis/key.pem",
+            "/etc/nanod/redis/password",
+            "/etc/nanod/redis/sentinel-password",
+        ]),
         advertise: Some("node1.example.org:9999".to_owned()),
         ready_file: Some("/run/nanod/ready".into()),
         max_bytes: Some(1 << 30),
@@ -601,6 +687,11 @@ fn the_sample_and_the_help_name_every_setting() {
             "cluster_secret_file",
             "name",
             "redis",
+            "redis_ca",
+            "redis_cert",
+            "redis_key",
+            "redis_password_file",
+            "redis_sentinel_password_file",
             "advertise",
             "threads",
             "ready_file",

@@ -324,8 +324,9 @@ fn tell(alarm: &Alarm) {
             "an earlier start of this node is running elsewhere: its state folder was copied"
         ),
         Alarm::OtherAuthority => tracing::error!(
-            "Redis belongs to a cluster with another authority: nothing is read or written; give \
-             this node that cluster's secret or another namespace"
+            "Redis keeps the routes of nodes with another authority: this node serves its own \
+             routes, and reads and writes nothing there; give it their secret or certificates, or \
+             another redis_namespace"
         ),
         Alarm::Evicting => tracing::error!(
             "Redis may evict keys, and routes with them; set its maxmemory-policy to noeviction"

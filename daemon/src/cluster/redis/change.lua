@@ -3,12 +3,12 @@
 -- ARGV: boot, version before, sealed head, sealed delta, length of the log, number of puts;
 -- then per put its field and value, then the fields that are removed.
 -- Returns {1} if it is done, now or before, otherwise {0, stored version or ''}.
-local stored = redis.call('HGET', KEYS[2], '')
+local stored = try('HGET', KEYS[2], '')
 local version = ARGV[3]:sub(1, 16)
 if stored == version then
     return { 1 }
 end
-local entry = redis.call('HGET', KEYS[1], ARGV[1])
+local entry = try('HGET', KEYS[1], ARGV[1])
 if stored ~= ARGV[2] or not entry then
     return { 0, stored or '' }
 end
@@ -21,7 +21,5 @@ if removed <= #ARGV then
 end
 redis.call('HSET', KEYS[2], '', version)
 redis.call('HSET', KEYS[1], ARGV[1], entry:sub(1, 48) .. ARGV[3])
-local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*',
-    'after', last and last[1] or '0-0', 'boot', ARGV[1], 'delta', ARGV[4])
+append(KEYS[3], ARGV[5], ARGV[1], ARGV[4])
 return { 1 }

@@ -3,10 +3,10 @@
 -- KEYS: nodes, set, log, temporary set.
 -- ARGV: boot, sealed counter and head, number of records, sealed delta, length of the log.
 -- Returns {1} if it is done, now or before, otherwise {0, stored version or ''}.
-local stored = redis.call('HGET', KEYS[2], '')
+local stored = try('HGET', KEYS[2], '')
 local version = ARGV[2]:sub(49, 64)
 local staged = redis.call('HLEN', KEYS[4])
-local is_higher = stored and tonumber(stored, 16) > tonumber(version, 16)
+local is_higher = stored and number(stored) > number(version)
 if is_higher or staged ~= tonumber(ARGV[3]) then
     redis.call('UNLINK', KEYS[4])
     if stored == version and staged == 0 then
@@ -21,7 +21,5 @@ if staged > 0 then
 end
 redis.call('HSET', KEYS[2], '', version)
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-local last = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*',
-    'after', last and last[1] or '0-0', 'boot', ARGV[1], 'delta', ARGV[4])
+append(KEYS[3], ARGV[5], ARGV[1], ARGV[4])
 return { 1 }

@@ -1,6 +1,8 @@
 //! The log of deltas: a hint for speed, read on a connection of its own, since a read that
 //! waits would hold up whatever comes after it.
 //!
+//! Nothing is read before a beat has shown that Redis is this cluster's.
+//!
 //! Each entry names the one before it, so that what was trimmed unseen shows. A reader
 //! that is beyond the log's end, as after a failover, would wait without an error: a beat
 //! says where the end is, and the reader begins there anew.
@@ -60,7 +62,7 @@ impl Position {
 pub(super) async fn follow(
     provider: &Provider,
     scripts: &Scripts,
-    ends: watch::Receiver<Position>,
+    ends: watch::Receiver<Option<Position>>,
     inputs: &mpsc::Sender<Input>,
 ) {
     while !inputs.is_closed() {
@@ -70,6 +72,7 @@ pub(super) async fn follow(
             inputs,
         };
         if let Err(error) = follower.run(provider).await {
+            let error = provider.without_passwords(&error.to_string());
             tracing::debug!(%error, "the log of Redis is not read");
         }
         sleep(PAUSE).await;
@@ -78,7 +81,7 @@ pub(super) async fn follow(
 
 struct Follower<'a> {
     scripts: &'a Scripts,
-    ends: watch::Receiver<Position>,
+    ends: watch::Receiver<Option<Position>>,
     inputs: &'a mpsc::Sender<Input>,
 }
 
@@ -93,6 +96,10 @@ struct Batch {
 impl Follower<'_> {
     /// Reads until something is wrong with the connection or the place.
     async fn run(mut self, provider: &Provider) -> RedisResult<()> {
+        if self.ends.wait_for(Option::is_some).await.is_err() {
+            // Nobody beats any more; the caller sees it too.
+            return Ok(());
+        }
         let mut connection = limited(soon(), provider.connect(PATIENCE)).await?;
         let mut position = limited(soon(), self.end(&mut connection)).await?;
         self.give(Vec::new(), true, 0).await;
@@ -102,7 +109,7 @@ impl Follower<'_> {
             let Some(batch) = read else {
                 let end = *self.ends.borrow();
                 if self.inputs.is_closed()
-                    || self.ends.has_changed().is_ok_and(|it| it) && end < position
+                    || self.ends.has_changed().is_ok_and(|it| it) && end < Some(position)
                 {
                     return Ok(());
                 }

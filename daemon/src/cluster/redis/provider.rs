@@ -15,29 +15,26 @@ use ::redis::{
     sentinel::{SentinelClientBuilder, SentinelServerType},
 };
 
-use super::url::{Kind, RedisUrl};
+use super::{
+    access::RedisAccess,
+    url::{Kind, RedisUrl},
+};
 
 /// How long a connection may take to be made.
 const CONNECTING: Duration = Duration::from_secs(2);
+
+/// How long one to each server of a cluster may take: all are waited for, twice, before a
+/// command is sent to one of those that answer.
+const TO_EACH: Duration = Duration::from_millis(500);
 
 /// When a silent connection is asked whether it is alive, and when sent bytes that nobody
 /// acknowledges end it.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// The certificates of TLS, in PEM. Never printed.
-#[derive(Clone, Default)]
-pub struct RedisTls {
-    /// Who signs the server's certificate; `None` for the system's authorities.
-    pub authority: Option<Vec<u8>>,
-    /// What is shown to the server: certificate and key.
-    pub client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
 /// Makes connections.
 #[derive(Clone)]
 pub(super) struct Provider {
-    url: RedisUrl,
-    tls: RedisTls,
+    access: RedisAccess,
 }
 
 /// One connection; a clone uses the same.
@@ -48,13 +45,27 @@ pub(super) enum Connection {
 }
 
 impl Provider {
-    pub(super) fn new(url: RedisUrl, tls: RedisTls) -> Self {
-        Self { url, tls }
+    pub(super) fn new(access: RedisAccess) -> Self {
+        Self { access }
+    }
+
+    /// Where Redis is; what it prints has no password.
+    pub(super) fn url(&self) -> &RedisUrl {
+        &self.access.url
+    }
+
+    /// What an error says, should it repeat what was sent.
+    pub(super) fn without_passwords(&self, text: &str) -> String {
+        let passwords = [&self.access.url.password, &self.access.sentinel_password];
+        let passwords = passwords.into_iter().flatten();
+        passwords.fold(text.to_owned(), |text, password| {
+            text.replace(password, "(password)")
+        })
     }
 
     /// Connects; answers may take as long as `patience`.
     pub(super) async fn connect(&self, patience: Duration) -> RedisResult<Connection> {
-        match &self.url.kind {
+        match &self.access.url.kind {
             Kind::Single => self.to_server(self.client()?, patience).await,
             Kind::Sentinel(service) => {
                 let client = self.master(service).await?;
@@ -75,27 +86,35 @@ impl Provider {
     fn client(&self) -> RedisResult<Client> {
         let info = self.infos()?.into_iter().next();
         let info = info.ok_or((::redis::ErrorKind::InvalidClientConfig, "no host"))?;
-        if self.url.tls {
+        if self.access.url.tls {
             Client::build_with_tls(info, self.certificates())
         } else {
             Client::open(info)
         }
     }
 
-    /// The present master, as the sentinels say and it says itself.
+    /// The present master, as a sentinel says and it says itself; several are asked at a time.
     async fn master(&self, service: &str) -> RedisResult<Client> {
+        let RedisAccess {
+            url,
+            sentinel_password,
+            ..
+        } = &self.access;
         let kind = SentinelServerType::Master;
         let mut builder = SentinelClientBuilder::new(self.addresses(), service, kind)?
-            .set_client_to_redis_db(self.url.database)
+            .set_client_to_redis_db(url.database)
             .set_client_to_redis_tcp_settings(tcp_settings())
             .set_client_to_sentinel_tcp_settings(tcp_settings());
-        if let Some(user) = &self.url.user {
+        if let Some(user) = &url.user {
             builder = builder.set_client_to_redis_username(user);
         }
-        if let Some(password) = &self.url.password {
+        if let Some(password) = &url.password {
             builder = builder.set_client_to_redis_password(password);
         }
-        if self.url.tls {
+        if let Some(password) = sentinel_password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        if url.tls {
             builder = builder
                 .set_client_to_redis_tls_mode(TlsMode::Secure)
                 .set_client_to_redis_certificates(self.certificates())
@@ -107,10 +126,10 @@ impl Provider {
 
     async fn to_cluster(&self, patience: Duration) -> RedisResult<Connection> {
         let mut builder = ClusterClient::builder(self.infos()?)
-            .connection_timeout(CONNECTING)
+            .connection_timeout(TO_EACH)
             .response_timeout(patience)
             .tcp_settings(tcp_settings());
-        if self.url.tls {
+        if self.access.url.tls {
             builder = builder.certs(self.certificates());
         }
         let connection = builder.build()?.get_async_connection().await?;
@@ -118,11 +137,11 @@ impl Provider {
     }
 
     fn infos(&self) -> RedisResult<Vec<ConnectionInfo>> {
-        let mut settings = RedisConnectionInfo::default().set_db(self.url.database);
-        if let Some(user) = &self.url.user {
+        let mut settings = RedisConnectionInfo::default().set_db(self.access.url.database);
+        if let Some(user) = &self.access.url.user {
             settings = settings.set_username(user);
         }
-        if let Some(password) = &self.url.password {
+        if let Some(password) = &self.access.url.password {
             settings = settings.set_password(password);
         }
         let info = |address: ConnectionAddr| {
@@ -134,9 +153,9 @@ impl Provider {
     }
 
     fn addresses(&self) -> impl Iterator<Item = ConnectionAddr> {
-        let hosts = self.url.hosts.iter().cloned();
+        let hosts = self.access.url.hosts.iter().cloned();
         hosts.map(|(host, port)| {
-            if self.url.tls {
+            if self.access.url.tls {
                 ConnectionAddr::TcpTls {
                     host,
                     port,
@@ -150,13 +169,13 @@ impl Provider {
     }
 
     fn certificates(&self) -> TlsCertificates {
-        let client = self.tls.client.clone();
+        let client = self.access.tls.client.clone();
         TlsCertificates {
             client_tls: client.map(|(client_cert, client_key)| ClientTlsConfig {
                 client_cert,
                 client_key,
             }),
-            root_cert: self.tls.authority.clone(),
+            root_cert: self.access.tls.authority.clone(),
         }
     }
 }

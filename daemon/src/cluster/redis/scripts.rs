@@ -34,6 +34,14 @@ pub(super) struct Scripts {
     install: Script,
     read: Script,
     collect: Script,
+    discard: Script,
+}
+
+/// A script that looks at what a stranger may have written.
+macro_rules! wary {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("strange.lua"), include_str!($file)))
+    };
 }
 
 /// What a command came to.
@@ -50,12 +58,13 @@ impl Scripts {
         Self {
             names: Names::new(namespace),
             sealer: Sealer::new(key, namespace),
-            beat: Script::new(include_str!("beat.lua")),
-            change: Script::new(include_str!("change.lua")),
+            beat: wary!("beat.lua"),
+            change: wary!("change.lua"),
             stage: Script::new(include_str!("stage.lua")),
-            install: Script::new(include_str!("install.lua")),
+            install: wary!("install.lua"),
             read: Script::new(include_str!("read.lua")),
             collect: Script::new(include_str!("collect.lua")),
+            discard: wary!("discard.lua"),
         }
     }
 
@@ -88,6 +97,7 @@ impl Scripts {
             }
             Command::ReadPage { boot, cursor } => self.read(connection, *boot, *cursor).await,
             Command::Collect { boot, counter } => self.collect(connection, *boot, *counter).await,
+            Command::Discard { boot, version } => self.discard(connection, *boot, *version).await,
         };
         Ok(Executed {
             reply: reply?,
@@ -123,6 +133,10 @@ impl Scripts {
         };
         listing.own = stored(version, count);
         self.list(entries, &mut listing)?;
+        if !listing.entries.contains_key(&boot) {
+            // What it says of the own set is not the owner's word.
+            listing.own = None;
+        }
         Ok(Executed {
             reply: Reply::Listing(listing),
             log_end: bytes(end).and_then(Position::parse),
@@ -263,6 +277,18 @@ impl Scripts {
         script.key(self.names.nodes()).key(self.names.set(boot));
         script.arg(&boot.0).arg(layout::digits(counter));
         Ok(Reply::Collected(script.invoke_async(connection).await?))
+    }
+
+    async fn discard(
+        &self,
+        connection: &mut impl ConnectionLike,
+        boot: Boot,
+        version: u64,
+    ) -> RedisResult<Reply> {
+        let mut script = self.discard.prepare_invoke();
+        script.key(self.names.nodes()).key(self.names.set(boot));
+        script.arg(&boot.0).arg(layout::digits(version));
+        written(&script.invoke_async::<Vec<Value>>(connection).await?)
     }
 
     fn fields<'a>(

@@ -94,6 +94,17 @@ impl Model {
             } => self.install(now, (boot, attempt), counter, head, rules),
             Command::ReadPage { boot, cursor } => self.read(boot, cursor),
             Command::Collect { boot, counter } => self.collect(boot, counter, rules),
+            Command::Discard { boot, version } => {
+                if self
+                    .sets
+                    .get(&boot)
+                    .is_some_and(|set| set.version == version)
+                {
+                    self.sets.remove(&boot);
+                    self.entries.remove(&boot);
+                }
+                Reply::Written
+            }
         }
     }
 
@@ -174,7 +185,7 @@ impl Model {
         if rules.install_checks {
             let is_higher = version.is_some_and(|version| version > head.version);
             if is_higher || count != head.sum.count {
-                let is_done = version == Some(head.version) && records.is_none();
+                let is_done = version == Some(head.version) && count == 0;
                 return if is_done {
                     Reply::Written
                 } else {

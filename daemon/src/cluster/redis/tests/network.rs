@@ -2,7 +2,7 @@
 
 use super::{
     super::super::{Boot, Command, Reply, Trouble},
-    super::{Redis, RedisTls},
+    super::{Provider, Redis, RedisAccess, RedisTls},
     server::{Server, redis},
 };
 
@@ -27,6 +27,20 @@ async fn a_password_is_needed_and_enough() {
     ));
     let without = redis(&server.url(), RedisTls::default());
     assert!(beat(&without).await.is_err());
+}
+
+#[test]
+fn a_password_that_a_server_repeats_is_not_shown() {
+    let access = RedisAccess {
+        url: "redis+sentinel://u:hunter2@a/s".parse().expect("a URL"),
+        tls: RedisTls::default(),
+        sentinel_password: Some("swordfish".to_owned()),
+    };
+    let said = "unknown command `AUTH`, with args beginning with: `u` `hunter2`, `swordfish`";
+    assert_eq!(
+        Provider::new(access).without_passwords(said),
+        "unknown command `AUTH`, with args beginning with: `u` `(password)`, `(password)`"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +95,9 @@ async fn sentinels_lead_to_the_master() {
 
 #[tokio::test]
 async fn a_cluster_is_one_too() {
-    let server = Server::start(&["--cluster-enabled", "yes"]).await;
+    let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+    let arguments = [&["--cluster-enabled", "yes"], &evicting[..]].concat();
+    let server = Server::start(&arguments).await;
     server
         .order(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
         .await;
@@ -97,6 +113,7 @@ async fn a_cluster_is_one_too() {
         answer = beat(&redis).await;
     }
     assert!(matches!(answer, Ok(Reply::Listing(_))), "{answer:?}");
+    assert_eq!(*redis.evicts.borrow(), Some(true));
 }
 
 /// A sentinel is a server in another mode.
@@ -147,7 +164,7 @@ impl Drop for Sentinel {
 }
 
 /// An authority, and a certificate for 127.0.0.1 with its key.
-fn certificates() -> (String, String, String) {
+pub(super) fn certificates() -> (String, String, String) {
     let key = rcgen::KeyPair::generate().expect("a key");
     let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

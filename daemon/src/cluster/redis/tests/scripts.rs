@@ -32,7 +32,7 @@ impl Writer {
         let version = model.sets.get(&boot).map_or(0, |set| set.version);
         let attempt = self.random.u64(1..=3);
         let counter = self.random.u64(..50);
-        match self.random.u32(..10) {
+        match self.random.u32(..11) {
             0..=2 => self.change(boot, version, model),
             3 | 4 => self.stage(boot, attempt),
             5 | 6 => self.install(boot, attempt, version),
@@ -42,6 +42,10 @@ impl Writer {
                     + u64::from(self.random.u8(..4) > 0),
             },
             8 => Command::ReadPage { boot, cursor: 0 },
+            9 => Command::Discard {
+                boot,
+                version: version + u64::from(self.random.u8(..4) > 0),
+            },
             _ => Command::Beat {
                 boot,
                 counter,
@@ -178,6 +182,8 @@ async fn every_script_does_what_the_model_does() {
     let server = Server::start(&[]).await;
     let redis = redis(&server.url(), RedisTls::default());
     let mut model = Model::new(usize::MAX);
+    // As each connection does before it is used.
+    model.authority = Some([1; 32]);
     let mut writer = Writer {
         random: fastrand::Rng::with_seed(1),
         staged: BTreeMap::new(),

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Redis, RedisOptions, RedisTls};
+use nano_wire::InstanceId;
+
+use super::super::{
+    super::{Boot, Identity},
+    Redis, RedisAccess, RedisOptions, RedisTls,
+};
 
 pub(super) struct Server {
     process: Child,
@@ -100,10 +105,20 @@ pub(super) fn free_port() -> u16 {
 
 /// A way to a server, with keys of a test's own.
 pub(super) fn redis(url: &str, tls: RedisTls) -> Redis {
-    Redis::new(RedisOptions {
-        url: url.parse().expect("a URL"),
-        tls,
+    let options = RedisOptions {
+        access: RedisAccess {
+            url: url.parse().expect("a URL"),
+            tls,
+            sentinel_password: None,
+        },
         namespace: "test".to_owned(),
         cluster_key: [7; 32],
-    })
+    };
+    let identity = Identity {
+        boot: Boot::NOBODY,
+        node: InstanceId([0; 16]),
+        address: String::new(),
+        authority: [1; 32],
+    };
+    Redis::new(options, &identity)
 }
