@@ -29,13 +29,20 @@ async fn begun(client: &Client, subject: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_fails_all_calls_is_out_within_10_of_them() {
+    // So many that one more costs more than a call that fails.
+    const HELD: u64 = 5_000;
     let node = Node::start().await;
     let _well = node.service("well").pattern("a:1").start().await;
+    let client = node.client().await;
+    let held: Vec<_> = (0..HELD).map(|_| hold(&client)).collect();
+    until("the handlers to begin", async || {
+        (begun(&client, "a:1").await == HELD).then_some(())
+    })
+    .await;
     let bad = node.service("bad").pattern("a:1").pattern("bad");
     let _bad = bad.panics().start().await;
-    let client = node.client().await;
     let mut failed = 0;
-    for _ in 0..1_000 {
+    for _ in 0..200 {
         match name(&client).await {
             Ok(answer) => assert_eq!(answer["Name"], "well"),
             Err(failure) => {
@@ -44,10 +51,10 @@ async fn an_instance_that_fails_all_calls_is_out_within_10_of_them() {
             }
         }
     }
-    // Its failures make it expensive too, so it may be avoided before it is ejected.
-    assert!((1..=10).contains(&failed), "{failed}");
+    assert!((5..=10).contains(&failed), "{failed}");
     // It is out of this pattern alone.
     assert_eq!(begun(&client, "bad").await, failed);
+    held.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]

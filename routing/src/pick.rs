@@ -16,10 +16,10 @@ use crate::{Condition, Figures, Keyed};
 /// seen to be least loaded (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*,
 /// IEEE TPDS 12(10), 2001).
 ///
-/// A weight counts in the draw *and* in the cost: a candidate of weight `w` stands for `w` of weight
-/// 1. Two distinct ones of all those are drawn, so the shares follow the weights as equals share
-/// equally, whatever the load. In the cost alone it would not: of ten candidates each is among two
-/// drawn uniformly in a fifth of the draws, and gets no more than that; and among idle ones the
+/// A weight counts in the draw *and* in the cost: a candidate of weight `w` stands for `w` of
+/// weight one. Two distinct ones of all those are drawn, so the shares follow the weights as equals
+/// share equally, whatever the load. In the cost alone it would not: of ten candidates each is among
+/// two drawn uniformly in a fifth of the draws, and gets no more than that; and among idle ones the
 /// heaviest drawn would get all.
 ///
 /// One that is due for a trial is picked when it is drawn. In place of one that will not do, as it
