@@ -249,12 +249,10 @@ impl Attempt<'_, '_> {
             }
             tried[turn] = Some(member);
         }
-        let known = members.as_slice().len();
-        let may_return = members
-            .as_slice()
-            .iter()
-            .any(|member| member.instance.is_lost());
-        let failure = refusal.unwrap_or_else(|| no_instance(pattern, known, may_return));
+        let mut known = members.as_slice().iter();
+        let may_return = known.any(|member| member.instance.may_return());
+        let failure =
+            refusal.unwrap_or_else(|| no_instance(pattern, members.as_slice().len(), may_return));
         self.reply_to.fail(&failure)
     }
 

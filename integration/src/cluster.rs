@@ -211,4 +211,6 @@ fn options(addresses: impl IntoIterator<Item = SocketAddr>) -> Options {
         .nodes(addresses)
         .state("/nonexistent")
         .cluster_secret(secret)
+        // What nodes do is seen by calls that go through them.
+        .direct(false)
 }
