@@ -221,9 +221,12 @@ pub struct BenchCall {
     /// Print the report as one JSON object; latencies are in microseconds
     #[arg(long)]
     pub json: bool,
-    /// Call through the node, which this version does in any case
-    #[arg(long)]
+    /// Call through the node, which is the default
+    #[arg(long, conflicts_with = "direct")]
     pub switched: bool,
+    /// Call the instances without the node, as the library does unless told otherwise
+    #[arg(long)]
+    pub direct: bool,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,

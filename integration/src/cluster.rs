@@ -30,18 +30,16 @@ struct Ways {
 impl Cluster {
     /// So many nodes.
     pub async fn start(nodes: usize) -> Self {
-        let redis = Redis::start().await;
-        let mut started = Vec::new();
-        for number in 0..nodes {
-            let node = Self::node(number).flag("--redis", redis.url());
-            started.push(node.start().await);
-        }
-        Self {
-            redis,
-            nodes: started,
+        let mut cluster = Self {
+            redis: Redis::start().await,
+            nodes: Vec::new(),
             ways: Vec::new(),
             apart: BTreeSet::new(),
+        };
+        for _ in 0..nodes {
+            cluster.join().await;
         }
+        cluster
     }
 
     /// So many nodes that reach Redis and each other by ways that can be cut.
@@ -51,6 +49,12 @@ impl Cluster {
             cluster.add().await;
         }
         cluster
+    }
+
+    /// One more node of those without such ways.
+    pub async fn join(&mut self) {
+        let node = Self::node(self.nodes.len()).flag("--redis", self.redis.url());
+        self.nodes.push(node.start().await);
     }
 
     /// One more node, with ways that can be cut.

@@ -18,13 +18,17 @@ struct Work {
 }
 
 pub(crate) async fn run(nodes: usize, seconds: u64, changes: u32) -> Result<()> {
-    let cluster = Cluster::start(nodes).await;
+    let mut cluster = Cluster::start(0).await;
+    let alone = idle(&cluster.redis, seconds).await?;
+    for _ in 0..nodes {
+        cluster.join().await;
+    }
     let idle = idle(&cluster.redis, seconds).await?;
     let per = (nodes as u64 * seconds) as f64;
     println!(
         "an idle node of {nodes}: {:.2} commands/s, {:.0} us/s of Redis' processor",
         idle.commands as f64 / per,
-        idle.seconds / per * 1e6
+        (idle.seconds - alone.seconds) / per * 1e6
     );
     let before = work(&cluster.redis).await?;
     let begun = tokio::time::Instant::now();

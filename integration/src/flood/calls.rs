@@ -127,7 +127,7 @@ impl Callers {
             phase,
             running: JoinSet::new(),
         };
-        let options = node.options().timeout(LONGEST_CALL);
+        let options = node.options().direct(false).timeout(LONGEST_CALL);
         let client = Client::connect(options.clone()).await?;
         for kind in Kind::ALL {
             for number in 0..kind.pace().0 {

@@ -46,7 +46,10 @@ pub(crate) fn run(serve: &Serve) -> Result<()> {
         let mut services = Vec::new();
         for number in 0..SERVICES {
             let builder = Service::builder().on_raw(&subject(number), |_, body| async { Ok(body) });
-            let options = Options::default().node(serve.node).state(&serve.state);
+            let options = Options::default()
+                .direct(false)
+                .node(serve.node)
+                .state(&serve.state);
             services.push(builder.start(options).await?);
         }
         println!("ready");

@@ -30,7 +30,9 @@ pub(super) async fn connect(end: &End) -> Result<NanoCaller> {
 }
 
 fn options(end: &End) -> Result<Options> {
-    let options = Options::default().node(&end.at).tls(end.trust()?);
+    // What is compared is the way through a router.
+    let options = Options::default().direct(false);
+    let options = options.node(&end.at).tls(end.trust()?);
     // The only thread of a process does all of it.
     Ok(options.io_thread(matches!(end.threads, Threads::Two)))
 }
