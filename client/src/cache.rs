@@ -10,7 +10,6 @@ mod used;
 
 use std::{
     collections::{HashMap, VecDeque},
-    mem,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -34,6 +33,12 @@ const HELD: usize = 1024;
 
 /// Subjects that wait to be asked for; a subject of a later call comes again.
 const ASKING: usize = 256;
+
+/// Questions that may be unanswered.
+const UNANSWERED: usize = 32;
+
+/// What the numbers of these questions have, and those of others do not.
+const QUESTION: u64 = 1 << 63;
 
 /// How long a subject that nobody serves, or of which no answer came, is not asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -69,6 +74,9 @@ struct Book {
     remotes: HashMap<InstanceId, Weak<Remote>>,
     /// What the node is to be told, in this order.
     asking: VecDeque<Control>,
+    /// Subjects that the node was asked for, by the number of the question.
+    asked: HashMap<String, u64>,
+    last: u64,
     /// When each subject was last asked for that is not known.
     paused: HashMap<String, Instant>,
 }
@@ -126,15 +134,26 @@ impl Cache {
         self.asked.notify_one();
     }
 
-    /// The next messages for the node. Safe to cancel.
-    pub(crate) async fn messages(&self) -> VecDeque<Control> {
+    /// The next message for the node, and its number. Safe to cancel. Questions wait while
+    /// many are unanswered, so that the node always has room for its answers.
+    pub(crate) async fn message(&self) -> (u64, Control) {
         loop {
-            let asking = mem::take(&mut self.book.lock().asking);
-            if !asking.is_empty() {
-                return asking;
+            if let Some(message) = self.book.lock().next() {
+                return message;
             }
             self.asked.notified().await;
         }
+    }
+
+    /// Whether a number is that of one of these questions.
+    pub(crate) fn has_asked(id: u64) -> bool {
+        id & QUESTION != 0
+    }
+
+    /// The node does not answer a question.
+    pub(crate) fn refused(&self, id: u64) {
+        self.book.lock().asked.retain(|_, asked| *asked != id);
+        self.asked.notify_one();
     }
 
     /// A session has begun whose node knows nothing of what is held here: it is asked for
@@ -145,6 +164,7 @@ impl Cache {
         let single = known.single.iter().map(|(subject, _)| subject);
         let mut book = self.book.lock();
         book.paused.clear();
+        book.asked.clear();
         book.asking = whole
             .chain(single)
             .map(|subject| Control::Resolve(subject.to_string()))
@@ -152,8 +172,8 @@ impl Cache {
         self.asked.notify_one();
     }
 
-    /// Takes an answer.
-    pub(crate) fn resolved(&self, resolved: Resolved) {
+    /// Takes an answer to the question of a number, or what takes the place of one.
+    pub(crate) fn resolved(&self, id: u64, resolved: Resolved) {
         let Resolved {
             subject,
             is_whole,
@@ -161,6 +181,16 @@ impl Cache {
         } = resolved;
         let mut book = self.book.lock();
         let mut known = Known::clone(&self.known.load());
+        if Self::has_asked(id) {
+            self.asked.notify_one();
+            if book.asked.remove(&subject) != Some(id) {
+                return;
+            }
+        } else if !known.holds(&subject) {
+            // It was dropped while this was on its way.
+            book.push(Control::Forget(subject));
+            return self.asked.notify_one();
+        }
         known.drop_answer(&subject);
         let routes: Vec<_> = routes
             .into_iter()
@@ -242,6 +272,8 @@ impl Cache {
         let oldest = whole.chain(single).min_by_key(|(when, _)| *when);
         if let Some(oldest) = oldest.map(|(_, subject)| subject.to_string()) {
             known.drop_answer(&oldest);
+            // An answer that is on its way would not be kept up to date.
+            book.asked.remove(&oldest);
             book.push(Control::Forget(oldest));
             self.asked.notify_one();
         }
@@ -249,49 +281,63 @@ impl Cache {
 }
 
 impl Known {
+    /// Whether there is an answer of this subject, or a whole one of this pattern.
+    fn holds(&self, subject: &str) -> bool {
+        self.single.get(subject).is_some() || self.whole.get(subject).is_some()
+    }
+
     /// Adds the pattern that wins and all below it.
     fn add_whole(&mut self, used: Used, routes: Vec<(Pattern, Instances<Arc<Target>>)>) {
         let Some((root, _)) = routes.first() else {
             return;
         };
-        self.drop_whole(root);
+        self.drop_below(root);
         self.whole.insert(root.clone(), Arc::new(used));
         for (pattern, targets) in routes {
             self.routes.insert(pattern, targets);
         }
     }
 
-    /// Drops what is known by an answer of this subject, or whole one of this pattern.
+    /// Drops what is known by an answer of this subject, or by a whole one of this pattern,
+    /// with all that lies below it.
     fn drop_answer(&mut self, subject: &str) {
         self.single.remove(subject);
         if self.whole.get(subject).is_some()
             && let Ok(root) = Pattern::parse(subject)
         {
-            self.drop_whole(&root);
+            self.drop_below(&root);
         }
     }
 
-    /// Drops all that begins with a pattern, unless a shorter one still covers it.
-    fn drop_whole(&mut self, root: &Pattern) {
-        let below: Vec<_> = self.whole.under(root).map(|(p, _)| p.clone()).collect();
-        for pattern in below {
-            self.whole.remove(pattern.as_str());
-        }
-        if self.whole.longest_match(root.as_str()).is_some() {
-            return;
-        }
-        let below: Vec<_> = self.routes.under(root).map(|(p, _)| p.clone()).collect();
-        for pattern in below {
-            self.routes.remove(pattern.as_str());
-        }
-        let below: Vec<_> = self.single.under(root).map(|(s, _)| s.clone()).collect();
-        for subject in below {
-            self.single.remove(subject.as_str());
-        }
+    /// Drops all that begins with a pattern.
+    fn drop_below(&mut self, root: &Pattern) {
+        clear(&mut self.whole, root);
+        clear(&mut self.routes, root);
+        clear(&mut self.single, root);
+    }
+}
+
+fn clear<V: Clone>(tree: &mut Tree<V>, root: &Pattern) {
+    let below: Vec<_> = tree.under(root).map(|(key, _)| key.clone()).collect();
+    for key in below {
+        tree.remove(key.as_str());
     }
 }
 
 impl Book {
+    fn next(&mut self) -> Option<(u64, Control)> {
+        let Control::Resolve(subject) = self.asking.front()? else {
+            return Some((0, self.asking.pop_front()?));
+        };
+        if self.asked.len() >= UNANSWERED {
+            return None;
+        }
+        self.last += 1;
+        let id = QUESTION | self.last;
+        self.asked.insert(subject.clone(), id);
+        Some((id, self.asking.pop_front()?))
+    }
+
     fn push(&mut self, message: Control) {
         if self.asking.len() < 2 * HELD && !self.asking.contains(&message) {
             self.asking.push_back(message);

@@ -4,7 +4,10 @@
 //! The connection is made by a socket that the instance has sent nothing to, as its callers
 //! will: a firewall lets answers in that it would not let a stranger's first datagram.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use nano_tls::{Bundle, Expect, Identity};
 use nano_wire::{
@@ -27,7 +30,7 @@ const PAUSES: [Duration; 3] = [
 ];
 
 /// Attempts that are under way at a time; a crowd of instances waits its turn.
-const ATTEMPTS: usize = 32;
+const ATTEMPTS: usize = 256;
 
 /// What instances are dialled with.
 pub struct Reach {
@@ -66,7 +69,7 @@ impl Reach {
     pub async fn confirm(&self, listening: &Listening) -> Option<String> {
         let address = match &listening.advertised {
             Some(address) => address.clone(),
-            None => listening.seen.to_string(),
+            None => canonical(listening.seen).to_string(),
         };
         for pause in PAUSES {
             tokio::time::sleep(pause).await;
@@ -76,7 +79,7 @@ impl Reach {
             };
             let instance = listening.instance;
             match attempt.await {
-                Ok(Ok(())) => return Some(address),
+                Ok(Ok(found)) => return Some(published(address, found)),
                 Ok(Err(reason)) => tracing::debug!(%instance, address, reason, "not reached"),
                 Err(_) => tracing::debug!(%instance, address, "not reached: no answer"),
             }
@@ -84,10 +87,11 @@ impl Reach {
         None
     }
 
-    async fn dial(&self, listening: &Listening, address: &str) -> Result<(), String> {
+    async fn dial(&self, listening: &Listening, address: &str) -> Result<SocketAddr, String> {
         let config = self.config(&listening.identity)?;
         let mut found = lookup_host(address).await.map_err(text)?;
-        let target = found.next().ok_or("its name has no address")?;
+        let target = canonical(found.next().ok_or("its name has no address")?);
+        may_be_dialled(canonical(listening.seen).ip(), target.ip())?;
         let connecting = self.dialer.connect(config, target).map_err(text)?;
         let connection = connecting.await.map_err(text)?;
         let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
@@ -105,7 +109,7 @@ impl Reach {
         let answer = receiver.recv().await.map_err(text)?;
         Close::Done.close(&connection, "it was only asked whether it can be called");
         match answer {
-            (_, Control::Welcome(welcome)) if welcome.instance == listening.instance => Ok(()),
+            (_, Control::Welcome(welcome)) if welcome.instance == listening.instance => Ok(target),
             _ => Err("another instance answers".to_owned()),
         }
     }
@@ -118,6 +122,28 @@ impl Reach {
         config.transport_config(transport::config());
         Ok(config)
     }
+}
+
+/// A peer on another machine has no business with what only this one can reach.
+fn may_be_dialled(peer: IpAddr, target: IpAddr) -> Result<(), &'static str> {
+    let is_special = target.is_loopback() || target.is_unspecified() || target.is_multicast();
+    match is_special && !(peer.is_loopback() && target.is_loopback()) {
+        true => Err("it is on another machine than that address"),
+        false => Ok(()),
+    }
+}
+
+/// A name is published as it is, since it may move; but not one of this machine.
+fn published(address: String, found: SocketAddr) -> String {
+    match address.parse::<SocketAddr>().is_ok() || found.ip().is_loopback() {
+        true => found.to_string(),
+        false => address,
+    }
+}
+
+/// IPv4 in its own form, also where the socket is one of IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn text(error: impl ToString) -> String {

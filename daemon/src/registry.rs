@@ -502,12 +502,15 @@ impl Actor {
 
     fn publish(&mut self) {
         self.published.store(Arc::new(self.table.clone()));
-        let changed = mem::take(&mut self.changed);
+        let mut changed = mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
         // Nobody may be listening.
-        let _ = self.changes.send(match changed.len() {
-            0..=LISTED => Changes::Of(changed.into()),
-            _ => Changes::Many,
-        });
+        let _ = match changed.len() {
+            0 => return,
+            1..=LISTED => self.changes.send(Changes::Of(changed.into())),
+            _ => self.changes.send(Changes::Many),
+        };
     }
 }
 

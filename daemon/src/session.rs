@@ -11,14 +11,14 @@ use nano_wire::{
     control::{self, ControlError, ControlReceiver, ControlSender},
     inspect::{LONGEST_WATCH, ListRoutes},
     lane::{Link, LinkConfig},
-    message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
+    message::{ADDRESS_LIMIT, Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
     transport::Close,
 };
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
 use tokio::{
     sync::{broadcast, oneshot},
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +48,9 @@ const WATCHES: usize = 16;
 
 /// When to come back for another.
 const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Changes that come within so long of the last are told together.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// What every session of the node shares.
 pub struct SessionContext {
@@ -134,10 +137,14 @@ struct Session {
     warned: bool,
     /// The peer was told that the node is leaving.
     told: bool,
+    /// It has said where it listens.
+    has_listened: bool,
     /// Its address without a node is being confirmed.
     reaching: Option<Reaching>,
     /// What it was told of routes.
     told_routes: Watches,
+    /// When it is told what has become of them.
+    next_news: Instant,
     /// What becomes of them, from the first one on.
     changes: Option<broadcast::Receiver<Changes>>,
 }
@@ -198,8 +205,10 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         leaving: None,
         warned: false,
         told: false,
+        has_listened: false,
         reaching: None,
         told_routes: Watches::new(connection.remote_address().ip()),
+        next_news: Instant::now(),
         changes: None,
     })
 }
@@ -253,7 +262,10 @@ impl Session {
                         context.registry.send(Command::Reached { instance, address }).await;
                     }
                 }
-                changes = next(&mut self.changes) => self.tell(&changes, context).await?,
+                changes = next(&mut self.changes) => self.told_routes.note(&changes),
+                () = sleep_until(self.next_news), if self.told_routes.has_news() => {
+                    self.tell(context).await?;
+                }
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
                     self.sender.send(0, &Control::Drain).await?;
@@ -307,24 +319,20 @@ impl Session {
                 let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
                 self.refuse(id, failure).await?;
             }
-            Control::Listen(advertised) => {
-                let listening = Listening {
-                    identity: identity(self.link.connection()).map_err(ControlError::Ended)?,
-                    instance: self.id,
-                    seen: self.link.connection().remote_address(),
-                    advertised,
-                };
-                let context = Arc::clone(context);
-                let confirm = async move { context.reach.confirm(&listening).await };
-                self.reaching = Some(Box::pin(confirm));
-            }
+            Control::Listen(advertised) => self.listen(id, advertised, context).await?,
             Control::Resolve(subject) => {
                 // Before the table is looked at, lest a change come in between.
                 self.changes
                     .get_or_insert_with(|| context.registry.changes());
                 let table = Arc::clone(&context.registry.table().load());
                 match self.told_routes.resolve(&subject, &table) {
-                    Ok(resolved) => self.sender.send(id, &resolved).await?,
+                    Ok(messages) => {
+                        for message in messages {
+                            let is_answer = matches!(message, Control::Resolved(_));
+                            let id = if is_answer { id } else { 0 };
+                            self.sender.send(id, &message).await?;
+                        }
+                    }
                     Err(error) => self.refuse(id, unanswered(&error)).await?,
                 }
             }
@@ -355,19 +363,46 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the peer what has become of what it holds.
-    async fn tell(
+    /// Finds out whether an instance can be called without a node; once a session, lest a
+    /// peer have others dialled again and again.
+    async fn listen(
         &mut self,
-        changes: &Changes,
-        context: &SessionContext,
+        id: u64,
+        advertised: Option<String>,
+        context: &Arc<SessionContext>,
     ) -> Result<(), ControlError> {
-        let table = Arc::clone(&context.registry.table().load());
-        let news = match changes {
-            Changes::Of(patterns) => self.told_routes.changed(patterns, &table),
-            Changes::Many => self.told_routes.refresh(&table),
+        let is_instance = self.instance.is_some() && self.reaching.is_none() && !self.has_listened;
+        let length = advertised.as_ref().map_or(0, String::len);
+        if !is_instance || length > ADDRESS_LIMIT {
+            let message = format!(
+                "an instance may say once where it listens, when it has registered, in at most \
+                 {ADDRESS_LIMIT} bytes"
+            );
+            let failure = Failure::not_sent(Code::BadRequest, Hop::Node, message);
+            return self.refuse(id, failure).await;
+        }
+        self.has_listened = true;
+        let listening = Listening {
+            identity: identity(self.link.connection()).map_err(ControlError::Ended)?,
+            instance: self.id,
+            seen: self.link.connection().remote_address(),
+            advertised,
         };
-        for message in news {
+        let context = Arc::clone(context);
+        let confirm = async move { context.reach.confirm(&listening).await };
+        self.reaching = Some(Box::pin(confirm));
+        Ok(())
+    }
+
+    /// Tells the peer the next of what has become of what it holds; one thing a turn, so that
+    /// requests and acknowledgements go on between.
+    async fn tell(&mut self, context: &SessionContext) -> Result<(), ControlError> {
+        let table = Arc::clone(&context.registry.table().load());
+        if let Some(message) = self.told_routes.news(&table) {
             self.sender.send(0, &message).await?;
+        }
+        if !self.told_routes.has_news() {
+            self.next_news = Instant::now() + GATHER;
         }
         if self.told_routes.is_empty() {
             self.changes = None;
@@ -496,10 +531,16 @@ async fn confirmed(reaching: &mut Option<Reaching>) -> Option<String> {
 
 /// What has changed since, once anything has.
 async fn next(changes: &mut Option<broadcast::Receiver<Changes>>) -> Changes {
-    match changes {
-        // Lagging behind says nothing else than that much has changed.
-        Some(changes) => changes.recv().await.unwrap_or(Changes::Many),
-        None => std::future::pending().await,
+    let Some(receiver) = changes else {
+        return std::future::pending().await;
+    };
+    match receiver.recv().await {
+        Ok(changes) => changes,
+        // It is too far behind. What it would hear now it sees when it looks at the table.
+        Err(_) => {
+            *receiver = receiver.resubscribe();
+            Changes::Many
+        }
     }
 }
 

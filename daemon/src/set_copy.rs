@@ -11,7 +11,7 @@ use nano_wire::{
 
 use crate::cluster::{Copy, Key, Kind, Record};
 
-/// Bytes of records after which a page ends; one more record fits into its frame.
+/// Bytes of records in a page, each of which is smaller.
 const PAGE: usize = 32 * 1024;
 
 /// Bytes that a record takes beside its pattern and payload, at most.
@@ -53,12 +53,13 @@ pub async fn send(
     };
     let (mut part, mut size) = (Vec::new(), 0);
     for (key, record) in records {
-        size += RECORD + key.pattern.as_str().len() + record.payload.len();
-        part.push(to_wire(key, &record));
-        if size >= PAGE {
+        let length = RECORD + key.pattern.as_str().len() + record.payload.len();
+        if size + length > PAGE && !part.is_empty() {
             sender.send(id, &page(mem::take(&mut part), false)).await?;
             size = 0;
         }
+        size += length;
+        part.push(to_wire(key, &record));
     }
     sender.send(id, &page(part, true)).await
 }

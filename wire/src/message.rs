@@ -296,6 +296,9 @@ pub struct RouteInstance {
     pub policy: Policy,
 }
 
+/// Longest address, in bytes: a name has 253 at most (RFC 1035, section 2.3.4).
+pub const ADDRESS_LIMIT: usize = 253 + ":65535".len();
+
 /// Most bytes of routes that one message carries.
 pub const ROUTES_LIMIT: usize = 48 * 1024;
 
@@ -303,11 +306,17 @@ impl Route {
     /// Bytes that it takes in a message or, once read, in memory, at most.
     #[must_use]
     pub fn size(&self) -> usize {
-        let size = |instance: &RouteInstance| {
-            let address = instance.address.as_ref().map_or(0, String::len);
-            instance.identity.len() + address + 160
-        };
-        self.pattern.len() + 64 + self.instances.iter().map(size).sum::<usize>()
+        let instances = self.instances.iter().map(RouteInstance::size);
+        self.pattern.len() + 64 + instances.sum::<usize>()
+    }
+}
+
+impl RouteInstance {
+    /// As [`Route::size`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let address = self.address.as_ref().map_or(0, String::len);
+        self.identity.len() + address + 160
     }
 }
 
@@ -354,7 +363,8 @@ pub enum Control {
     /// See [`Kind::Forget`]; holds the subject, or the pattern that wins where the answer is
     /// whole.
     Forget(String),
-    /// See [`Kind::Listen`]; holds the address, host and port, if it chooses one.
+    /// See [`Kind::Listen`]; holds the address, host and port, if it chooses one, of at most
+    /// [`ADDRESS_LIMIT`] bytes.
     Listen(Option<String>),
     /// See [`Kind::Dial`].
     Dial(Dial),

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
-use crate::peer::PeerLink;
+use crate::{cache::Cache, peer::PeerLink};
 
 /// Longest wait for a node to end the calls of a service that leaves.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -131,11 +131,9 @@ impl Attended {
                 () = session.callers.wait(), if self.node_let_go => {
                     return self.close().await;
                 }
-                messages = session.cache.messages(), if self.node_leaves == NodeLeaves::No => {
-                    for message in messages {
-                        if self.sender.send(0, &message).await.is_err() {
-                            return self.ended();
-                        }
+                (id, message) = session.cache.message(), if self.node_leaves == NodeLeaves::No => {
+                    if self.sender.send(id, &message).await.is_err() {
+                        return self.ended();
                     }
                 }
                 message = self.receiver.recv() => match message {
@@ -156,8 +154,11 @@ impl Attended {
                         self.node_let_go = true;
                         session.callers.close();
                     }
-                    Ok((0, message)) if self.node_leaves == NodeLeaves::No => {
-                        learn(session, message);
+                    Ok((id, message))
+                        if self.node_leaves == NodeLeaves::No
+                            && (id == 0 || Cache::has_asked(id)) =>
+                    {
+                        learn(session, id, message);
                     }
                     Ok((id, message)) => self.questions.answered(id, message),
                     Err(error) => return self.failed(&error),
@@ -204,9 +205,10 @@ async fn until(time: Option<Instant>) {
 }
 
 /// Takes what a node tells of routes.
-fn learn(session: &Session, message: Control) {
+fn learn(session: &Session, id: u64, message: Control) {
     match message {
-        Control::Resolved(resolved) => session.cache.resolved(resolved),
+        Control::Resolved(resolved) => session.cache.resolved(id, resolved),
+        Control::Refused(_) => session.cache.refused(id),
         Control::Changed(route) => session.cache.changed(route),
         Control::Forget(subject) => session.cache.forget(&subject),
         _ => {}
