@@ -166,6 +166,12 @@ impl Cluster {
         started.expect("a service of the cluster's own secret registers")
     }
 
+    /// A service process that will connect to one node.
+    #[must_use]
+    pub fn service(&self, node: usize, name: &str) -> crate::ServiceBuilder {
+        self.nodes[node].service(name).secret(SECRET)
+    }
+
     /// A client of one node.
     ///
     /// # Panics
