@@ -36,7 +36,7 @@ impl Caller {
                 let mut message = message;
                 message["Pattern"] = json!(subject);
                 let timeout = format!("Nano-Timeout-Ms: {}\r\n", LONG.as_millis());
-                let response = http.post_with(&message, &timeout).await;
+                let response = http.post_within(&message, &timeout, 2 * LONG).await;
                 let header = |name| response.header(name).unwrap().to_owned();
                 match response.status {
                     200 => Ok(response.json()),
