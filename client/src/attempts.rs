@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a call has been through.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Attempts {
     free: u32,
     paid: u32,
@@ -36,6 +36,26 @@ pub struct Attempts {
     /// How far it may have got before.
     furthest: Option<Certainty>,
     tried: Vec<InstanceId>,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// How it failed.
+    pub failure: Failure,
+    /// Whether the instance that was given the call, if one was, declares that it may be given
+    /// twice.
+    pub was_idempotent: bool,
+}
+
+impl From<Failure> for Failed {
+    /// Of a call that no instance was given, as far as is known.
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            was_idempotent: false,
+        }
+    }
 }
 
 /// What becomes of a failed call.
@@ -54,17 +74,29 @@ impl Attempts {
         &self.tried
     }
 
-    /// Takes a failure. `is_idempotent` says whether everyone who may be given the call, then
-    /// and now, declares that it may be given twice.
+    /// Whether the call may have run: a further attempt is only for instances that declare
+    /// that it may be given twice.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        matches!(
+            self.furthest,
+            Some(Certainty::MaybeExecuted | Certainty::Executed)
+        )
+    }
+
+    /// Takes a failure.
     pub fn failed(
         &mut self,
-        failure: Failure,
-        is_idempotent: bool,
+        failed: Failed,
         budget: &RetryBudget,
         now: Duration,
         remaining: Duration,
     ) -> Next {
-        let pause = self.pause(&failure, is_idempotent, budget, now);
+        let Failed {
+            failure,
+            was_idempotent,
+        } = failed;
+        let pause = self.pause(&failure, was_idempotent, budget, now);
         let further = furthest(self.furthest, failure.certainty);
         match pause.filter(|pause| *pause < remaining) {
             Some(pause) => {
@@ -84,13 +116,13 @@ impl Attempts {
     fn pause(
         &mut self,
         failure: &Failure,
-        is_idempotent: bool,
+        was_idempotent: bool,
         budget: &RetryBudget,
         now: Duration,
     ) -> Option<Duration> {
         match failure.retry() {
             Retry::No => None,
-            Retry::IfIdempotent if !is_idempotent => None,
+            Retry::IfIdempotent if !was_idempotent => None,
             Retry::Free | Retry::FreeAfterResolve => {
                 self.free += 1;
                 (self.free <= FREE).then_some(Duration::ZERO)
@@ -171,13 +203,23 @@ mod tests {
         })
     }
 
+    fn failed(failure: &Failure, was_idempotent: bool) -> Failed {
+        Failed {
+            failure: failure.clone(),
+            was_idempotent,
+        }
+    }
+
     /// How often a call that always fails in this way is tried again.
-    fn retries(failure: &Failure, is_idempotent: bool, budget: &RetryBudget) -> u32 {
+    fn retries(failure: &Failure, was_idempotent: bool, budget: &RetryBudget) -> u32 {
         let mut attempts = Attempts::default();
         let mut retries = 0;
-        while let Next::Again(_) =
-            attempts.failed(failure.clone(), is_idempotent, budget, Duration::ZERO, LONG)
-        {
+        while let Next::Again(_) = attempts.failed(
+            failed(failure, was_idempotent),
+            budget,
+            Duration::ZERO,
+            LONG,
+        ) {
             retries += 1;
         }
         retries
@@ -188,7 +230,7 @@ mod tests {
         let (plenty, none) = (budget(1_000), budget(0));
         let lost = |certainty| failure(Code::ConnectionLost, certainty);
         let refused = |code| failure(code, Certainty::Refused);
-        for (failure, is_idempotent, paid, unpaid) in [
+        for (failure, was_idempotent, paid, unpaid) in [
             (refused(Code::Draining), false, 3, 3),
             (refused(Code::NotOwner), false, 3, 3),
             (refused(Code::Overloaded), false, 3, 0),
@@ -210,8 +252,9 @@ mod tests {
             (failure(Code::NoRoute, Certainty::NotSent), true, 0, 0),
             (failure(Code::NoInstance, Certainty::NotSent), true, 0, 0),
         ] {
-            assert_eq!(retries(&failure, is_idempotent, &plenty), paid, "{failure}");
-            assert_eq!(retries(&failure, is_idempotent, &none), unpaid, "{failure}");
+            let retries = |budget| retries(&failure, was_idempotent, budget);
+            assert_eq!(retries(&plenty), paid, "{failure}");
+            assert_eq!(retries(&none), unpaid, "{failure}");
         }
         let returning = failure(Code::NoInstance, Certainty::NotSent).retry_after(LONG);
         assert_eq!(retries(&returning, false, &plenty), 2);
@@ -221,13 +264,20 @@ mod tests {
     fn a_call_that_may_have_run_once_is_never_said_not_to_have() {
         let mut attempts = Attempts::default();
         let plenty = budget(1_000);
-        let mut failed = |failure, is_idempotent| {
-            attempts.failed(failure, is_idempotent, &plenty, Duration::ZERO, LONG)
-        };
+        let refused = failure(Code::Draining, Certainty::Refused);
+        let next = attempts.failed(refused.into(), &plenty, Duration::ZERO, LONG);
+        assert_eq!(next, Next::Again(Duration::ZERO));
+        assert!(!attempts.may_have_run());
         let lost = failure(Code::ConnectionLost, Certainty::MaybeExecuted);
-        assert_eq!(failed(lost, true), Next::Again(Duration::ZERO));
+        let next = attempts.failed(failed(&lost, true), &plenty, Duration::ZERO, LONG);
+        assert_eq!(next, Next::Again(Duration::ZERO));
+        assert!(attempts.may_have_run());
+        let refused = failure(Code::Draining, Certainty::Refused);
+        let next = attempts.failed(refused.into(), &plenty, Duration::ZERO, LONG);
+        assert_eq!(next, Next::Again(Duration::ZERO));
+        assert!(attempts.may_have_run());
         let gone = failure(Code::NoRoute, Certainty::NotSent);
-        let Next::Fail(last) = failed(gone, true) else {
+        let Next::Fail(last) = attempts.failed(gone.into(), &plenty, Duration::ZERO, LONG) else {
             panic!("a route that is gone is not looked for again");
         };
         assert_eq!(
@@ -245,7 +295,7 @@ mod tests {
             .at_instance(here)
             .retry_after(LONGEST_WAIT);
         let mut failed =
-            |remaining| attempts.failed(full.clone(), false, &plenty, Duration::ZERO, remaining);
+            |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(Duration::ZERO));
         assert_eq!(failed(LONG), Next::Again(LONGEST_WAIT));
         assert!(matches!(failed(LONGEST_WAIT), Next::Fail(_)));

@@ -116,17 +116,6 @@ impl Cache {
         None
     }
 
-    /// Whether everyone who may be given a call declares that it may be given twice, as far as
-    /// is known.
-    pub(crate) fn is_idempotent(&self, subject: &str) -> bool {
-        let known = self.known.load();
-        let whole = known.whole.longest_match(subject);
-        let whole = whole.and_then(|_| known.routes.longest_match(subject));
-        let single = || Some(&known.single.get(subject)?.targets);
-        let targets = whole.map(|(_, targets)| targets).or_else(single);
-        targets.is_some_and(|targets| targets.iter().all(|target| target.policy.idempotent))
-    }
-
     /// Asks for a subject again, whatever is known of it: it was wrong.
     pub(crate) fn doubt(&self, subject: &str) {
         let mut book = self.book.lock();

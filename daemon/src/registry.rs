@@ -13,6 +13,7 @@ mod elsewhere;
 mod folder;
 mod membership;
 mod outlook;
+mod parties;
 mod store;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Figures, Instances, Keyed, Pattern};
+use nano_routing::{Figures, Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -41,6 +42,7 @@ use crate::{
 pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
+use parties::Parties;
 pub use store::StoreError;
 use store::{Change, Contents, Limits, Store};
 
@@ -144,6 +146,7 @@ impl Registry {
         let mut actor = Actor {
             store,
             table: Table::new(),
+            parties: Parties::default(),
             published: table,
             changed: Vec::new(),
             changes: broadcast::Sender::new(CHANGES),
@@ -221,6 +224,7 @@ struct Actor {
     store: Store,
     /// The snapshot in the making; the published one between batches.
     table: Table,
+    parties: Parties,
     published: Published,
     /// Patterns that stand otherwise than in the published snapshot.
     changed: Vec<Pattern>,
@@ -243,9 +247,17 @@ struct Actor {
 struct Batch {
     changes: Vec<Change>,
     waiting: Vec<Waiting>,
-    /// What was not registered before, by session.
-    new: Vec<(u64, Pattern)>,
+    /// What was not registered before, in this order.
+    new: Vec<New>,
     copies: Vec<(Option<u64>, oneshot::Sender<Option<Copy>>)>,
+}
+
+/// A registration that is not durable yet.
+struct New {
+    session: u64,
+    key: Key,
+    /// What it has taken the place of.
+    replaced: Option<Arc<Member>>,
 }
 
 /// Who waits for a batch.
@@ -284,7 +296,8 @@ impl Actor {
     fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
         let mut instances = HashMap::new();
         for route in stored {
-            let (instance, usage) = instances.entry(route.instance).or_insert_with(|| {
+            let party = (route.instance, route.identity.clone());
+            let (instance, usage) = instances.entry(party).or_insert_with(|| {
                 let usage = quotas.of(&route.identity);
                 let instance =
                     Instance::restored(route.instance, route.identity, self.published.census());
@@ -317,9 +330,9 @@ impl Actor {
         }
         let durable = self.make_durable(&batch.changes);
         if durable.is_err() {
-            // What is refused is not served.
-            for (session, pattern) in batch.new {
-                self.remove(session, &pattern, &mut Vec::new());
+            // What is refused is not served, and what it was to replace is.
+            for new in batch.new.into_iter().rev() {
+                self.take_back(new);
             }
         }
         if !self.changed.is_empty() {
@@ -347,13 +360,21 @@ impl Actor {
     fn apply(&mut self, command: Command, batch: &mut Batch) {
         match command {
             Command::Register { member, done } => {
-                let is_on_disk = self.is_on_disk(&member);
-                if !is_on_disk {
-                    let pattern = member.pattern.clone();
-                    batch.new.push((member.instance.session, pattern));
-                }
+                let new = New {
+                    session: member.instance.session,
+                    key: Key {
+                        pattern: member.pattern.clone(),
+                        instance: member.instance.id,
+                    },
+                    replaced: self.member(&member.pattern, member.instance.id).cloned(),
+                };
+                let is_new = |other: &New| other.key == new.key;
+                let is_on_disk = self.is_on_disk(&member) && !batch.new.iter().any(is_new);
                 let result = match self.register(member, &mut batch.changes) {
-                    Ok(()) if !is_on_disk => None,
+                    Ok(()) if !is_on_disk => {
+                        batch.new.push(new);
+                        None
+                    }
                     known => Some(known),
                 };
                 batch.waiting.push(Waiting { done, result });
@@ -385,6 +406,10 @@ impl Actor {
     }
 
     fn register(&mut self, member: Member, changes: &mut Vec<Change>) -> Result<(), Failure> {
+        if let Some(owner) = self.parties.other(&member.instance) {
+            let message = format!("the instance {} belongs to {owner}", member.instance.id);
+            return Err(refused(Code::Forbidden, message));
+        }
         if let Some(known) = self.member(&member.pattern, member.instance.id) {
             may_replace(known, &member)?;
         }
@@ -396,6 +421,24 @@ impl Actor {
         }
         self.insert(member);
         Ok(())
+    }
+
+    /// Takes a registration back that could not be made durable, unless it is gone already.
+    fn take_back(&mut self, new: New) {
+        if !self.remove(new.session, &new.key.pattern, &mut Vec::new()) {
+            return;
+        }
+        let Some(replaced) = new.replaced else {
+            return;
+        };
+        if replaced.instance.is_elsewhere() {
+            return self.put(replaced);
+        }
+        if self.membership.is_some() {
+            let (key, record) = membership::record(&replaced);
+            self.local.push((key, Some(record)));
+        }
+        self.insert(replaced);
     }
 
     /// Tells this node's sessions and other nodes where an instance can be called.
@@ -421,29 +464,26 @@ impl Actor {
 
     fn insert(&mut self, member: Arc<Member>) {
         let pattern = member.pattern.clone();
-        let known = self.table.get(pattern.as_str());
-        if let Some(older) = known.and_then(|members| members.get(&member.id()))
+        if let Some(older) = self.member(&pattern, member.id()).cloned()
             && let Some(session) = self.sessions.get_mut(&older.instance.session)
         {
             session.patterns.remove(&pattern);
         }
         let session = self.sessions.entry(member.instance.session).or_default();
-        session.patterns.insert(pattern.clone());
-        let members = known.cloned().unwrap_or_default().with(member);
-        self.show(&pattern, members);
+        session.patterns.insert(pattern);
+        self.put(member);
     }
 
-    /// Removes a pattern that is still the session's own.
-    fn remove(&mut self, session: u64, pattern: &Pattern, changes: &mut Vec<Change>) {
+    /// Removes a pattern that is still the session's own; false if it is not.
+    fn remove(&mut self, session: u64, pattern: &Pattern, changes: &mut Vec<Change>) -> bool {
         let Some(members) = self.table.get(pattern.as_str()) else {
-            return;
+            return false;
         };
         let own = |member: &&Arc<Member>| member.instance.session == session;
         let Some(id) = members.iter().find(own).map(|member| member.instance.id) else {
-            return;
+            return false;
         };
-        let rest = members.without(&id);
-        self.show(pattern, rest);
+        self.take_out(pattern, id);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.patterns.remove(pattern);
         }
@@ -453,6 +493,7 @@ impl Actor {
             let instance = id;
             self.local.push((Key { pattern, instance }, None));
         }
+        true
     }
 
     fn remove_session(&mut self, session: u64, changes: &mut Vec<Change>) {
@@ -490,12 +531,31 @@ impl Actor {
         self.replicate();
     }
 
-    /// Gives a pattern these members in the next snapshot.
-    fn show(&mut self, pattern: &Pattern, members: Instances<Arc<Member>>) {
-        if members.is_empty() {
-            self.table.remove(pattern.as_str());
-        } else {
-            self.table.insert(pattern.clone(), members);
+    /// Shows a member in the next snapshot, in the place of the one of the same instance.
+    fn put(&mut self, member: Arc<Member>) {
+        let pattern = member.pattern.clone();
+        if let Some(older) = self.member(&pattern, member.id()).cloned() {
+            self.parties.leave(&older.instance);
+        }
+        self.parties.enter(&member.instance);
+        let members = self.table.get(pattern.as_str()).cloned();
+        let members = members.unwrap_or_default().with(member);
+        self.table.insert(pattern.clone(), members);
+        self.changed.push(pattern);
+    }
+
+    /// Leaves an instance of a pattern out of the next snapshot.
+    fn take_out(&mut self, pattern: &Pattern, id: InstanceId) {
+        let Some(members) = self.table.get(pattern.as_str()) else {
+            return;
+        };
+        let rest = members.without(&id);
+        if let Some(known) = members.get(&id) {
+            self.parties.leave(&known.instance);
+        }
+        match rest.is_empty() {
+            true => drop(self.table.remove(pattern.as_str())),
+            false => drop(self.table.insert(pattern.clone(), rest)),
         }
         self.changed.push(pattern.clone());
     }
@@ -519,11 +579,6 @@ impl Actor {
 /// use to it.
 fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     let (id, pattern) = (member.instance.id, &member.pattern);
-    let owner = &known.instance.identity;
-    if *owner != member.instance.identity {
-        let message = format!("the instance {id} of \"{pattern}\" belongs to {owner}");
-        return Err(refused(Code::Forbidden, message));
-    }
     if known.incarnation > member.incarnation {
         let message = format!("the instance {id} has registered \"{pattern}\" anew since");
         return Err(refused(Code::BadRequest, message));

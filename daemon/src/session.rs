@@ -130,6 +130,8 @@ struct Session {
     instance: Option<Arc<Instance>>,
     requests: FuturesUnordered<Request>,
     watches: FuturesUnordered<Watch>,
+    /// The peer has asked to be taken out of the table.
+    is_leaving: bool,
     /// The peer is out of the table and takes no more calls; it waits for the end of
     /// those in flight, by the number of its request.
     leaving: Option<u64>,
@@ -202,6 +204,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         instance: None,
         requests: FuturesUnordered::new(),
         watches: FuturesUnordered::new(),
+        is_leaving: false,
         leaving: None,
         warned: false,
         told: false,
@@ -303,6 +306,7 @@ impl Session {
             },
             Control::Drain => match &self.instance {
                 Some(instance) => {
+                    self.is_leaving = true;
                     let instance = Arc::clone(instance);
                     let leave = |done| Command::Leave { instance, done };
                     self.ask(Asked::Leave(id), context, leave).await;
@@ -499,7 +503,7 @@ impl Session {
     /// instance.
     fn member(&mut self, register: Register, context: &SessionContext) -> Result<Member, Failure> {
         let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
-        if self.link.is_draining() {
+        if self.is_leaving || self.link.is_draining() {
             let message = "the instance is leaving";
             return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
         }

@@ -156,14 +156,8 @@ impl Switch {
         attempt.give_to_one(pattern, members)
     }
 
-    /// Whether everyone who serves a subject declares that a call may be given twice.
-    pub fn is_idempotent(&self, subject: &str) -> bool {
-        let table = self.table.load();
-        let members = table.longest_match(subject);
-        members.is_some_and(|(_, members)| members.iter().all(|member| member.policy.idempotent))
-    }
-
-    /// The shortest deadline that those who serve a subject declare for calls that name none.
+    /// The shortest deadline that those who serve a subject, in its one form, declare for calls
+    /// that name none.
     pub fn declared_deadline(&self, subject: &str) -> Option<Duration> {
         let table = self.table.load();
         let (_, members) = table.longest_match(subject)?;
@@ -225,13 +219,16 @@ impl Attempt<'_, '_> {
         let now = since_start(self.now);
         let mut tried: [Option<&Arc<Member>>; TRIES] = [None; TRIES];
         let mut refusal = None;
+        let may_have_run = may_have_run(&self.header);
+        let may_be_given = |member: &Member| !may_have_run || member.policy.idempotent;
         for turn in 0..TRIES {
-            let is_tried = |member: &Arc<Member>| {
+            let is_left_out = |member: &Arc<Member>| {
                 let mut tried = tried[..turn].iter().flatten();
                 tried.any(|known| Arc::ptr_eq(known, member))
                     || was_tried(&self.header, member.instance.id)
+                    || !may_be_given(member)
             };
-            let member = match pick(members, now, fastrand::u64(..), is_tried) {
+            let member = match pick(members, now, fastrand::u64(..), is_left_out) {
                 Ok(member) => member,
                 Err(NonePicked::Unreachable) => break,
                 Err(NonePicked::Full) => {
@@ -249,10 +246,13 @@ impl Attempt<'_, '_> {
             }
             tried[turn] = Some(member);
         }
-        let mut known = members.as_slice().iter();
-        let may_return = known.any(|member| member.instance.may_return());
-        let failure =
-            refusal.unwrap_or_else(|| no_instance(pattern, members.as_slice().len(), may_return));
+        let known = members.as_slice().iter();
+        let known: Vec<_> = known.filter(|member| may_be_given(member)).collect();
+        let may_return = known.iter().any(|member| member.instance.may_return());
+        let failure = refusal.unwrap_or_else(|| match may_have_run && known.is_empty() {
+            true => none_twice(pattern),
+            false => no_instance(pattern, known.len(), may_return),
+        });
         self.reply_to.fail(&failure)
     }
 
@@ -329,7 +329,8 @@ impl Handler for Switch {
             Answer::Failed(failure) => Answer::Failed(forwarded.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
-        forwarded.reply_to.answer(answer);
+        let was_idempotent = forwarded.member.policy.idempotent;
+        forwarded.reply_to.answer(answer, was_idempotent);
     }
 
     fn on_cancel(&self, job: Job) {
@@ -389,7 +390,9 @@ impl Job {
 }
 
 impl ReplyTo {
-    fn answer(self, answer: Answer<'_>) {
+    /// Passes an answer on; `was_idempotent` says what the instance that was given the call
+    /// declares, if one was.
+    fn answer(self, answer: Answer<'_>, was_idempotent: bool) {
         match (self, answer) {
             (Self::Link(link, id), Answer::Reply(header, body)) => {
                 link.reply(id, header, body.into());
@@ -397,7 +400,7 @@ impl ReplyTo {
             (Self::Link(link, id), Answer::Failed(failure)) => link.fail(id, &failure),
             (Self::Http(request), answer) => {
                 // A request whose client has left needs no answer.
-                let _ = request.send(HttpAnswer::from(answer));
+                let _ = request.send(HttpAnswer::new(answer, was_idempotent));
             }
         }
     }
@@ -406,7 +409,7 @@ impl ReplyTo {
     fn fail(self, failure: &Failure) -> Option<Job> {
         match self {
             Self::Link(link, id) => link.fail(id, failure),
-            Self::Http(_) => self.answer(Answer::Failed(failure.clone())),
+            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), false),
         }
         None
     }
@@ -479,7 +482,8 @@ fn too_late() -> Failure {
     not_sent(Code::Deadline, "the deadline had passed when the call came")
 }
 
-fn bad_subject(error: &PatternError) -> Failure {
+/// What a subject is refused with that is none.
+pub fn bad_subject(error: &PatternError) -> Failure {
     not_sent(Code::BadRequest, format!("the subject is none: {error}"))
 }
 
@@ -511,6 +515,19 @@ fn no_instance(pattern: &Pattern, known: usize, may_return: bool) -> Failure {
         true => failure.retry_after(RETURN),
         false => failure,
     }
+}
+
+/// There is nobody to wait for.
+fn none_twice(pattern: &Pattern) -> Failure {
+    let message = format!(
+        "the call may have run, and no instance of \"{pattern}\" declares that it may run twice"
+    );
+    not_sent(Code::NoInstance, message).of_pattern(pattern.as_str())
+}
+
+/// Whether an instance may have run the call before.
+fn may_have_run(header: &CallHeader<'_>) -> bool {
+    header.extensions.get(Extensions::IDEMPOTENT_ONLY).is_some()
 }
 
 /// Whether the caller has given the call to an instance before.

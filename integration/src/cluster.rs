@@ -4,8 +4,10 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use nano_client::{Client, Options, Secret, Service, ServiceBuilder};
+use nano_tls::{Expect, Kind};
+use nano_wire::transport;
 
-use crate::{Node, NodeBuilder, Redis, TcpProxy, UdpProxy, Way};
+use crate::{Node, NodeBuilder, Peer, Redis, TcpProxy, UdpProxy, Way};
 
 /// What every party of a test knows.
 const SECRET: &str = "what-every-party-of-the-test-knows";
@@ -164,6 +166,27 @@ impl Cluster {
         let started = service.start(options).await;
         cut(false);
         started.expect("a service of the cluster's own secret registers")
+    }
+
+    /// A service process that will connect to one node.
+    #[must_use]
+    pub fn service(&self, node: usize, name: &str) -> crate::ServiceBuilder {
+        self.nodes[node].service(name).secret(SECRET)
+    }
+
+    /// A peer of one node that shows a name of the test's choice.
+    ///
+    /// # Panics
+    ///
+    /// If the node does not let it in.
+    pub async fn peer(&self, node: usize, name: &str) -> Peer {
+        let secret = Secret::new(SECRET).expect("it is long enough");
+        let name = name.parse().expect("a name");
+        let bundle = secret.bundle(name).expect("who has the secret is let in");
+        let tls = bundle.client_config(Expect::Kind(Kind::Node));
+        let tls = tls.expect("TLS can be configured");
+        let dialled = Peer::dial(&self.nodes[node], tls, transport::config()).await;
+        dialled.expect("a party of the cluster's own secret is let in")
     }
 
     /// A client of one node.

@@ -1,6 +1,6 @@
 //! HTTP as bytes on a socket, so that nothing tidies up what a test sends.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -39,13 +39,23 @@ impl Http {
 
     /// Posts a message with header lines, each ended by CRLF, in place of curl's.
     pub async fn post_with(&self, message: &Value, headers: &str) -> Response {
+        self.post_within(message, headers, PATIENCE).await
+    }
+
+    /// The same for what may take longer than a test waits otherwise.
+    pub async fn post_within(
+        &self,
+        message: &Value,
+        headers: &str,
+        patience: Duration,
+    ) -> Response {
         let body = message.to_string();
-        self.send(&format!(
+        let request = format!(
             "POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
             self.address,
             body.len()
-        ))
-        .await
+        );
+        self.send_within(&request, patience).await
     }
 
     /// Sends bytes, and reads the response until the connection's end.
@@ -54,9 +64,13 @@ impl Http {
     ///
     /// If no response comes.
     pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
+        self.send_within(request, PATIENCE).await
+    }
+
+    async fn send_within(&self, request: impl AsRef<[u8]>, patience: Duration) -> Response {
         let mut stream = self.open(request).await;
         let mut bytes = Vec::new();
-        timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        timeout(patience, stream.read_to_end(&mut bytes))
             .await
             .expect("a response comes in time")
             .expect("the response can be read");

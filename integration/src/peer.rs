@@ -107,9 +107,22 @@ impl Peer {
     ///
     /// If it is not.
     pub async fn greet(&self) -> (ControlSender, ControlReceiver) {
+        self.greet_as(Self::hello().instance).await
+    }
+
+    /// Greets as this instance.
+    ///
+    /// # Panics
+    ///
+    /// If it is not welcome.
+    pub async fn greet_as(&self, instance: InstanceId) -> (ControlSender, ControlReceiver) {
+        let hello = Hello {
+            instance,
+            ..Self::hello()
+        };
         let opened = control::open(&self.connection).await;
         let (mut sender, mut receiver) = opened.expect("the node takes a control stream");
-        let greeted = sender.send(0, &Control::Hello(Self::hello())).await;
+        let greeted = sender.send(0, &Control::Hello(hello)).await;
         greeted.expect("the node reads the greeting");
         let welcome = receiver
             .recv()

@@ -53,6 +53,26 @@ impl ServiceBuilder {
         self
     }
 
+    /// Declares that a call may be given to it twice.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.flags.push("--idempotent".to_owned());
+        self
+    }
+
+    /// Lets nobody call it but its node.
+    #[must_use]
+    pub fn through_node(mut self) -> Self {
+        self.flags.push("--through-node".to_owned());
+        self
+    }
+
+    /// The secret of the cluster that it belongs to.
+    pub(crate) fn secret(mut self, secret: &str) -> Self {
+        self.flags.push(format!("--secret={secret}"));
+        self
+    }
+
     /// Has its handlers panic at each message but `count`.
     #[must_use]
     pub fn panics(mut self) -> Self {

@@ -282,9 +282,17 @@ async fn what_a_stranger_breaks_is_put_right_by_its_owner() {
     let own = stranger.boot(0).await;
     let key = set(&own);
     let highest = "ffffffffffffffff";
+    // What is read as a number by some, and is none that an owner writes.
+    let odd = [
+        "FFFFFFFFFFFFFFFF",
+        "+fffffffffffffff",
+        "-000000000000001",
+        "0xffffffffffffff",
+        " fffffffffffffff",
+    ];
     let mut kept = Vec::new();
     let mut table = vec![("a:1".to_owned(), "a")];
-    for turn in 0..9 {
+    for turn in 0..9 + odd.len() {
         let text = |key: &str| cmd("SET").arg(key).arg("text").clone();
         let mut other_type = None;
         match turn {
@@ -300,6 +308,7 @@ async fn what_a_stranger_breaks_is_put_right_by_its_owner() {
             5 => other_type = Some(text(&key)),
             6 => other_type = Some(text(LOG)),
             7 => other_type = Some(text(NODES)),
+            9.. => stranger.put(&key, b"", odd[turn - 9].as_bytes()).await,
             _ => {
                 let mut add = cmd("XADD");
                 let last = format!("{0}-{0}", u64::MAX);

@@ -91,6 +91,9 @@ impl Extensions<'_> {
     pub const INSTANCE: u16 = 3;
     /// Instances that the caller has tried, and a node is to leave out: 16 bytes each.
     pub const TRIED: u16 = 4;
+    /// The call may have run before: it is only for instances that declare that one may be
+    /// given to them twice. Empty.
+    pub const IDEMPOTENT_ONLY: u16 = 5;
 
     /// The value of one extension.
     #[must_use]

@@ -12,7 +12,7 @@ use std::{
 
 use nano_routing::{Instances, NonePicked, Outcome, at_most_half_out, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
+    CallHeader, CallId, Certainty, Code, Failure, Hop,
     failure::Retry,
     frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
@@ -27,7 +27,7 @@ use tokio::{
 use super::{Session, State};
 use crate::{
     Body, CallError,
-    attempts::{Attempts, Next, outcome},
+    attempts::{Attempts, Failed, Next, outcome},
     cache::Target,
     dispatch::Dispatcher,
     handler::Origin,
@@ -47,6 +47,7 @@ struct Outgoing<'a> {
     body: Body,
     deadline: Instant,
     origin: Origin,
+    attempts: Attempts,
 }
 
 /// A call that has been placed. Dropping it gives the call up.
@@ -106,31 +107,29 @@ impl Session {
         origin: Origin,
     ) -> Result<Body, CallError> {
         let now = Instant::now();
-        let call = Outgoing {
+        let mut call = Outgoing {
             subject: canonical(subject)
                 .map_err(|error| failure(Code::BadRequest, error.to_string()))?,
             body,
             deadline: now + timeout.min(LONGEST_DEADLINE),
             origin,
+            attempts: Attempts::default(),
         };
         self.budget.count_call(now - self.begun);
-        let mut attempts = Attempts::default();
         loop {
-            let failure = match self.attempt(&call, attempts.tried()).await {
+            let failed = match self.attempt(&call).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+                Err(failed) => failed,
             };
             let now = Instant::now();
-            if failure.retry() == Retry::FreeAfterResolve {
+            if failed.failure.retry() == Retry::FreeAfterResolve {
                 self.cache.doubt(&call.subject);
             }
-            match attempts.failed(
-                failure,
-                self.cache.is_idempotent(&call.subject),
-                &self.budget,
-                now - self.begun,
-                call.deadline - now,
-            ) {
+            let remaining = call.deadline - now;
+            let next = call
+                .attempts
+                .failed(failed, &self.budget, now - self.begun, remaining);
+            match next {
                 Next::Fail(failure) => return Err(*failure),
                 Next::Again(Duration::ZERO) => {}
                 Next::Again(pause) => drop(self.io.run(sleep(pause)).await),
@@ -139,18 +138,46 @@ impl Session {
     }
 
     /// Gives the call to an instance that is known, or to a node that finds one.
-    async fn attempt(
-        self: &Arc<Self>,
-        call: &Outgoing<'_>,
-        tried: &[InstanceId],
-    ) -> Result<Body, CallError> {
-        let engaged = self.engage(call, tried)?;
+    async fn attempt(self: &Arc<Self>, call: &Outgoing<'_>) -> Result<Body, Failed> {
+        let known = self.targets(call);
+        let engaged = match &known {
+            Some(targets) => self.engage(call, targets)?,
+            None => None,
+        };
         let placed = engaged
             .as_ref()
-            .and_then(|engaged| self.place_directly(call, engaged));
-        match placed {
-            Some(placed) => placed.answer_of(engaged).await,
-            None => self.by_node(call, tried, engaged).await,
+            .and_then(|engaged| Some((self.place_directly(call, engaged)?, &engaged.target)));
+        if let Some((placed, target)) = placed {
+            let was_idempotent = target.policy.idempotent;
+            let answer = placed.answer_of(engaged).await;
+            return answer.map_err(|failure| Failed {
+                failure,
+                was_idempotent,
+            });
+        }
+        let answer = self.by_node(call, engaged).await;
+        answer.map_err(|failure| Failed {
+            was_idempotent: self.was_idempotent(call, known, &failure),
+            failure,
+        })
+    }
+
+    /// Whether whoever a node gave a call to declares that it may be given twice, by what is
+    /// known of it, or was when the call left. If it is not said who that is, all do.
+    fn was_idempotent(
+        &self,
+        call: &Outgoing<'_>,
+        known: Option<Instances<Arc<Target>>>,
+        failure: &CallError,
+    ) -> bool {
+        match failure.instance {
+            Some(instance) => known
+                .or_else(|| self.targets(call))
+                .and_then(|targets| Some(targets.get(&instance)?.policy.idempotent))
+                .unwrap_or(false),
+            None => known.is_some_and(|targets| {
+                !targets.is_empty() && targets.iter().all(|target| target.policy.idempotent)
+            }),
         }
     }
 
@@ -159,25 +186,28 @@ impl Session {
     fn place_directly(self: &Arc<Self>, call: &Outgoing<'_>, engaged: &Engaged) -> Option<Placed> {
         let link = engaged.target.remote.link(self)?;
         let hops = call.origin.hops.checked_sub(1)?;
-        call.place(&link, hops, &[]).ok()
+        call.place(&link, hops).ok()
     }
 
-    /// Picks one of the instances of a subject, if they are known.
+    /// The instances of a subject, if they are known and may be called without a node.
+    fn targets(&self, call: &Outgoing<'_>) -> Option<Instances<Arc<Target>>> {
+        let is_direct = self.options.direct;
+        is_direct.then(|| self.cache.find(&call.subject))?
+    }
+
+    /// Picks one of the instances of a subject.
     fn engage(
         &self,
         call: &Outgoing<'_>,
-        tried: &[InstanceId],
+        targets: &Instances<Arc<Target>>,
     ) -> Result<Option<Engaged>, CallError> {
-        if !self.options.direct {
-            return Ok(None);
-        }
-        let Some(targets) = self.cache.find(&call.subject) else {
-            return Ok(None);
-        };
         let now = Instant::now();
-        let was_tried = |target: &Arc<Target>| tried.contains(&target.remote.instance);
+        let (tried, may_have_run) = (call.attempts.tried(), call.attempts.may_have_run());
+        let is_left_out = |target: &Arc<Target>| {
+            tried.contains(&target.remote.instance) || may_have_run && !target.policy.idempotent
+        };
         let time = now - self.begun;
-        match pick(targets.candidates(), time, fastrand::u64(..), was_tried) {
+        match pick(targets.candidates(), time, fastrand::u64(..), is_left_out) {
             Ok(target) if target.begin(time) => Ok(Some(Engaged {
                 target: Arc::clone(target),
                 targets: targets.clone(),
@@ -196,15 +226,14 @@ impl Session {
     async fn by_node(
         self: &Arc<Self>,
         call: &Outgoing<'_>,
-        tried: &[InstanceId],
         engaged: Option<Engaged>,
     ) -> Result<Body, CallError> {
-        if let Some(placed) = self.place_now(call, tried) {
+        if let Some(placed) = self.place_now(call) {
             return placed.answer_of(engaged).await;
         }
         let session = Arc::clone(self);
-        let (call, tried) = (call.to_owned(), tried.to_vec());
-        let placed = async move { session.place_later(call, tried).await };
+        let call = call.to_owned();
+        let placed = async move { session.place_later(call).await };
         match self.io.run(placed).await {
             Some(placed) => placed?.answer_of(engaged).await,
             None => {
@@ -215,21 +244,17 @@ impl Session {
     }
 
     /// Places a call if the link has room and nobody waits for it.
-    fn place_now(&self, call: &Outgoing<'_>, tried: &[InstanceId]) -> Option<Placed> {
+    fn place_now(&self, call: &Outgoing<'_>) -> Option<Placed> {
         if self.queue(call).waiting.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let link = self.link.load_full()?;
-        call.place(&link, call.origin.hops, tried).ok()
+        call.place(&link, call.origin.hops).ok()
     }
 
     /// Waits its turn, for a link, and for room on it.
-    async fn place_later(
-        &self,
-        call: Outgoing<'static>,
-        tried: Vec<InstanceId>,
-    ) -> Result<Placed, CallError> {
-        timeout_at(call.deadline, self.place_when_ready(&call, &tried))
+    async fn place_later(&self, call: Outgoing<'static>) -> Result<Placed, CallError> {
+        timeout_at(call.deadline, self.place_when_ready(&call))
             .await
             .unwrap_or_else(|_| {
                 let message = "the deadline passed while the call waited for room on its way out";
@@ -237,11 +262,7 @@ impl Session {
             })
     }
 
-    async fn place_when_ready(
-        &self,
-        call: &Outgoing<'_>,
-        tried: &[InstanceId],
-    ) -> Result<Placed, CallError> {
+    async fn place_when_ready(&self, call: &Outgoing<'_>) -> Result<Placed, CallError> {
         let mut state = self.state.subscribe();
         loop {
             state.borrow_and_update();
@@ -250,7 +271,7 @@ impl Session {
                 self.changed(&mut state).await;
                 continue;
             };
-            match self.place_in_turn(call, &link, tried).await {
+            match self.place_in_turn(call, &link).await {
                 Ok(placed) => return Ok(placed),
                 Err(Reason::TooLarge(limit)) => {
                     let message = format!(
@@ -271,12 +292,11 @@ impl Session {
         &self,
         call: &Outgoing<'_>,
         link: &Arc<PeerLink>,
-        tried: &[InstanceId],
     ) -> Result<Placed, Reason> {
         let queue = self.queue(call);
         let _waiting = Waiting::new(&queue.waiting);
         let _turn = queue.turn.lock().await;
-        let attempt = || match call.place(link, call.origin.hops, tried) {
+        let attempt = || match call.place(link, call.origin.hops) {
             Err(Reason::Full) => None,
             outcome => Some(outcome),
         };
@@ -306,20 +326,20 @@ impl Outgoing<'_> {
             body: self.body.clone(),
             deadline: self.deadline,
             origin: self.origin,
+            attempts: self.attempts.clone(),
         }
     }
 
-    /// Gives it to a link; `tried` are the instances that a node is to leave out.
-    fn place(
-        &self,
-        link: &Arc<PeerLink>,
-        hops: u8,
-        tried: &[InstanceId],
-    ) -> Result<Placed, Reason> {
-        let tried: Vec<u8> = tried.iter().flat_map(|instance| instance.0).collect();
+    /// Gives it to a link, with what a node is to leave out.
+    fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
+        let tried = self.attempts.tried().iter();
+        let tried: Vec<u8> = tried.flat_map(|instance| instance.0).collect();
         let mut extensions = Extensions::default();
         if !tried.is_empty() {
             extensions.0.push((Extensions::TRIED, &tried));
+        }
+        if self.attempts.may_have_run() {
+            extensions.0.push((Extensions::IDEMPOTENT_ONLY, &[]));
         }
         let (sender, answer) = oneshot::channel();
         let now = Instant::now();

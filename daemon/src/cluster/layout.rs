@@ -63,12 +63,13 @@ pub(super) fn digits(number: u64) -> String {
     format!("{number:016x}")
 }
 
-/// The reverse of [`digits`].
+/// The reverse of [`digits`]: nothing else that could be read as a number is one, here and in
+/// scripts.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let text = std::str::from_utf8(digits).ok()?;
-    u64::from_str_radix(text, 16)
-        .ok()
-        .filter(|_| text.len() == DIGITS)
+    let is_one = text.len() == DIGITS && digits.iter().all(is_digit);
+    is_one.then(|| u64::from_str_radix(text, 16).ok())?
 }
 
 /// The field of a record.

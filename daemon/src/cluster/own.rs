@@ -200,16 +200,21 @@ impl Own {
     }
 
     fn on_written(&mut self, write: Write) {
-        self.backoff.succeeded();
         match write {
-            Write::Change(change) => self.stored = Some(change.head.version),
+            Write::Change(change) => self.has_stored(change.head.version),
+            // Whether the set can be put back is seen when it is.
             Write::Discard(_) => self.stored = None,
-            Write::PutBack(whole) if whole.is_staged() => self.stored = Some(whole.head.version),
+            Write::PutBack(whole) if whole.is_staged() => self.has_stored(whole.head.version),
             Write::PutBack(mut whole) => {
                 whole.staged += whole.page(self.batch).len();
                 self.write = Some(Write::PutBack(whole));
             }
         }
+    }
+
+    fn has_stored(&mut self, version: u64) {
+        self.stored = Some(version);
+        self.backoff.succeeded();
     }
 
     fn on_other_version(
@@ -224,6 +229,8 @@ impl Own {
         if let Some(version) = version.filter(|version| *version > self.version) {
             // Only the owner gives versions.
             self.write = Some(Write::Discard(version));
+            // A stranger may do it again and again.
+            self.backoff.failed(now, random);
             return;
         }
         match write {

@@ -27,10 +27,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nano_client::attempts::{Attempts, Next};
-use nano_routing::{BudgetSettings, RetryBudget};
+use nano_client::attempts::{Attempts, Failed, Next};
+use nano_routing::{BudgetSettings, RetryBudget, canonical};
 use nano_wire::{
-    CallHeader, Certainty, Code, Encoding, Failure, Hop, InstanceId, Trace,
+    CallHeader, Certainty, Code, Encoding, Failure, Hop, Trace,
     lane::{Answer, InBody, IncomingBody, OutBody},
     message::{Extensions, HOPS},
 };
@@ -42,7 +42,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::switch::{Job, ReplyTo, Switch};
+use crate::switch::{Job, ReplyTo, Switch, bad_subject};
 
 pub use bodies::Bodies;
 use guard::Guard;
@@ -98,11 +98,12 @@ impl Retries {
 }
 
 /// How a call that came over HTTP ended.
-pub enum HttpAnswer {
-    /// The service answered.
-    Reply(Encoding, HttpBody),
-    /// The call failed.
-    Failed(Box<Failure>),
+pub struct HttpAnswer {
+    /// The service's answer, or how the call failed.
+    pub result: Result<(Encoding, HttpBody), Box<Failure>>,
+    /// Whether the instance that was given the call, if one was, declares that it may be given
+    /// twice.
+    pub was_idempotent: bool,
 }
 
 /// What a service answered.
@@ -113,17 +114,22 @@ pub enum HttpBody {
     Coming(IncomingBody),
 }
 
-impl From<Answer<'_>> for HttpAnswer {
-    fn from(answer: Answer<'_>) -> Self {
-        match answer {
-            Answer::Failed(failure) => Self::Failed(Box::new(failure)),
+impl HttpAnswer {
+    /// What an answer is to an HTTP request.
+    pub fn new(answer: Answer<'_>, was_idempotent: bool) -> Self {
+        let result = match answer {
+            Answer::Failed(failure) => Err(Box::new(failure)),
             Answer::Reply(header, InBody::Inline(slice)) => {
                 let whole = Bytes::copy_from_slice(slice);
-                Self::Reply(header.encoding, HttpBody::Whole(whole))
+                Ok((header.encoding, HttpBody::Whole(whole)))
             }
             Answer::Reply(header, InBody::Streamed(body)) => {
-                Self::Reply(header.encoding, HttpBody::Coming(body))
+                Ok((header.encoding, HttpBody::Coming(body)))
             }
+        };
+        Self {
+            result,
+            was_idempotent,
         }
     }
 }
@@ -264,6 +270,7 @@ async fn call(
     headers: &HeaderMap,
     context: &HttpContext,
 ) -> Result<(Encoding, Bytes), Failure> {
+    let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
     let declared = context.switch.declared_deadline(subject);
     let deadline = Instant::now() + remaining(headers, declared.unwrap_or(context.deadline))?;
     let retries = &context.retries;
@@ -276,15 +283,14 @@ async fn call(
             headers,
             context,
             deadline,
-            attempts.tried(),
+            &attempts,
         );
-        let failure = match attempt.await {
+        let failed = match attempt.await {
             Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+            Err(failed) => failed,
         };
         let next = attempts.failed(
-            failure,
-            context.switch.is_idempotent(subject),
+            failed,
             &retries.budget,
             retries.begun.elapsed(),
             deadline.saturating_duration_since(Instant::now()),
@@ -302,14 +308,18 @@ async fn attempt(
     headers: &HeaderMap,
     context: &HttpContext,
     deadline: Instant,
-    tried: &[InstanceId],
-) -> Result<(Encoding, Bytes), Failure> {
+    attempts: &Attempts,
+) -> Result<(Encoding, Bytes), Failed> {
     let now = Instant::now();
     let remaining = deadline.saturating_duration_since(now);
-    let tried: Vec<u8> = tried.iter().flat_map(|instance| instance.0).collect();
+    let tried = attempts.tried().iter();
+    let tried: Vec<u8> = tried.flat_map(|instance| instance.0).collect();
     let mut extensions = extensions(headers);
     if !tried.is_empty() {
         extensions.0.push((Extensions::TRIED, &tried));
+    }
+    if attempts.may_have_run() {
+        extensions.0.push((Extensions::IDEMPOTENT_ONLY, &[]));
     }
     let header = CallHeader {
         subject,
@@ -328,17 +338,24 @@ async fn attempt(
     let running = StopOnDrop(job);
     let answer = answered.await;
     drop(running);
-    match answer {
-        Ok(HttpAnswer::Reply(encoding, HttpBody::Whole(bytes))) => {
-            Ok((encoding, context.bodies.keep(bytes)?))
+    let HttpAnswer {
+        result,
+        was_idempotent,
+    } = answer.map_err(|_| lost("the node dropped the call"))?;
+    let whole = match result {
+        Ok((encoding, HttpBody::Whole(bytes))) => {
+            context.bodies.keep(bytes).map(|bytes| (encoding, bytes))
         }
-        Ok(HttpAnswer::Reply(encoding, HttpBody::Coming(body))) => {
-            let bytes = context.bodies.fetch(body, deadline).await?;
-            Ok((encoding, bytes))
+        Ok((encoding, HttpBody::Coming(body))) => {
+            let fetched = context.bodies.fetch(body, deadline).await;
+            fetched.map(|bytes| (encoding, bytes))
         }
-        Ok(HttpAnswer::Failed(failure)) => Err(*failure),
-        Err(_) => Err(lost("the node dropped the call")),
-    }
+        Err(failure) => Err(*failure),
+    };
+    whole.map_err(|failure| Failed {
+        failure,
+        was_idempotent,
+    })
 }
 
 /// Stops a call whose client hangs up; does nothing once it is answered.

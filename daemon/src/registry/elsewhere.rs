@@ -67,12 +67,9 @@ impl Actor {
                 return;
             }
         }
-        let members = self.table.get(key.pattern.as_str()).cloned();
-        let members = members.unwrap_or_default();
-        let members = match member {
-            Some(member) => members.with(Arc::new(member)),
-            None => members.without(&key.instance),
-        };
-        self.show(&key.pattern, members);
+        match member {
+            Some(member) => self.put(Arc::new(member)),
+            None => self.take_out(&key.pattern, key.instance),
+        }
     }
 }

@@ -53,7 +53,8 @@ pub(super) struct Membership {
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
     outlook: watch::Sender<Outlook>,
-    elsewhere: HashMap<(Boot, InstanceId), Weak<Instance>>,
+    /// By who serves them too: a node that says the same instance is two parties has two.
+    elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
 }
@@ -256,14 +257,15 @@ impl Membership {
             policy,
             address: direct,
         } = payload;
-        let known = self.elsewhere.get(&(holder, key.instance));
+        let party = (holder, key.instance, identity);
+        let known = self.elsewhere.get(&party);
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
             let address = self.replica.address(holder);
             let neighbour = self.neighbours.of(holder, address);
             neighbour.note_suspect(self.replica.view().is_suspect(holder));
             let instance = Arc::new(Instance::elsewhere(
                 key.instance,
-                identity,
+                party.2.clone(),
                 neighbour,
                 self.neighbours.census(),
             ));
@@ -272,7 +274,7 @@ impl Membership {
                 self.clean_at = CLEANING.max(2 * self.elsewhere.len());
             }
             let known = Arc::downgrade(&instance);
-            self.elsewhere.insert((holder, key.instance), known);
+            self.elsewhere.insert(party, known);
             instance
         });
         // Where that node is on another machine, so is the instance.

@@ -1,13 +1,15 @@
 //! A service for tests: each message says in `Do` what its handler is to do.
 
 use std::{
-    path::PathBuf,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use clap::Parser;
-use nano_client::{Body, Context, HandlerError, Options, Service};
+use nano_client::{Body, Context, HandlerError, Options, Secret, Service};
 use nano_wire::message::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +32,15 @@ struct Arguments {
     /// Panics at each message but `count`.
     #[arg(long)]
     panics: bool,
+    /// Declares that a call may be given to it twice.
+    #[arg(long)]
+    idempotent: bool,
+    /// Is only called through its node.
+    #[arg(long)]
+    through_node: bool,
+    /// The cluster's secret, in place of certificates.
+    #[arg(long)]
+    secret: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +82,11 @@ enum Task {
     Grow {
         #[serde(rename = "Bytes")]
         bytes: usize,
+    },
+    /// Adds its name, as a line, to a file, and never answers.
+    Note {
+        #[serde(rename = "File")]
+        file: PathBuf,
     },
     /// Answers with how many handlers have begun and were stopped before their end.
     Count,
@@ -119,6 +135,10 @@ async fn act(context: Context, task: Task, name: String) -> Result<Value, Handle
             std::thread::sleep(Duration::from_millis(ms));
             Ok(json!({"Name": name, "Tag": tag}))
         }
+        Task::Note { file } => {
+            note(&file, &name);
+            std::future::pending().await
+        }
         Task::Hold => std::future::pending().await,
         Task::Fail => Err(HandlerError::new("out of luck").with_data(Body::json(r#"{"Luck":0}"#))),
         Task::Panic => panic!("out of mind"),
@@ -128,15 +148,27 @@ async fn act(context: Context, task: Task, name: String) -> Result<Value, Handle
     }
 }
 
+/// Adds a line to a file.
+fn note(file: &Path, line: &str) {
+    let file = File::options().create(true).append(true).open(file);
+    let mut file = file.expect("the test's folder is there");
+    writeln!(file, "{line}").expect("the test's folder can be written");
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let mut options = Options::default()
         .node(arguments.node)
-        .state(arguments.state);
+        .state(arguments.state)
+        .direct(!arguments.through_node);
     options.tls = arguments.tls;
+    if let Some(secret) = arguments.secret {
+        options = options.cluster_secret(Secret::new(secret)?);
+    }
     let policy = Policy {
         max_concurrent: arguments.max_concurrent,
+        idempotent: arguments.idempotent,
         ..Policy::default()
     };
     let mut builder = Service::builder().policy(policy);

@@ -57,6 +57,25 @@ fn records_heads_counters_and_deltas_have_these_bytes() {
 }
 
 #[test]
+fn nothing_but_sixteen_lower_case_digits_is_a_number() {
+    for version in [0, 1, 0xFACE, u64::MAX] {
+        assert_eq!(number(digits(version).as_bytes()), Some(version));
+    }
+    for other in [
+        "",
+        "fff",
+        "FFFFFFFFFFFFFFFF",
+        "+fffffffffffffff",
+        "-fffffffffffffff",
+        "0xffffffffffffff",
+        " fffffffffffffff",
+        "ffffffffffffffff0",
+    ] {
+        assert_eq!(number(other.as_bytes()), None, "{other:?}");
+    }
+}
+
+#[test]
 fn what_was_written_is_read() {
     let sealer = sealer("shop");
     let field = field(&sum());

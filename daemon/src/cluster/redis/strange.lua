@@ -16,8 +16,10 @@ local function try(command, key, ...)
     end
     return answer
 end
+-- A version or counter; 0 for what no owner writes, which is then as old as can be.
 local function number(digits)
-    return tonumber(digits, 16) or 0
+    local is_one = #digits == 16 and not digits:find('[^0-9a-f]')
+    return is_one and tonumber(digits, 16) or 0
 end
 -- The id of the log's last entry.
 local function last(log)
