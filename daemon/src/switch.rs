@@ -66,6 +66,8 @@ pub struct Forwarded {
     member: Arc<Member>,
     permit: CallPermit,
     begun: Instant,
+    /// The body is passed on as it comes from the caller.
+    is_relayed: bool,
     /// The instance is given as much time as it asks for.
     is_patient: bool,
 }
@@ -279,8 +281,11 @@ impl Attempt<'_, '_> {
         if !member.figures.begin(member.limit(), now) {
             return Err((Box::new(self), refusal(Reason::Full, member)));
         }
+        let is_relayed = matches!(self.body, OutBody::Relay(_));
         let forwarded = Forwarded {
-            is_patient: is_patient(header.remaining(), member),
+            is_relayed,
+            // The instance cannot begin before the caller has sent the body.
+            is_patient: !is_relayed && is_patient(header.remaining(), member),
             reply_to: self.reply_to,
             member: Arc::clone(member),
             permit: self.permit,
@@ -351,6 +356,8 @@ impl Forwarded {
     fn outcome(&self, failure: &Failure) -> Outcome {
         let is_neighbours = failure.instance.is_none() && self.member.instance.is_elsewhere();
         match failure.blame() {
+            // It may be the caller that broke the body off, whoever noticed.
+            _ if self.is_relayed && failure.code == Code::ConnectionLost => Outcome::Unknown,
             // Found on the own link: it is the link to the instance's node that was lost.
             Blame::Instance if is_neighbours && failure.code == Code::ConnectionLost => {
                 Outcome::Unknown

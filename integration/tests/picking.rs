@@ -5,7 +5,12 @@
 use std::time::Duration;
 
 use nano_client::{CallError, Certainty, Client, Code};
-use nano_integration::{Node, until};
+use nano_integration::{
+    Node, PATIENCE,
+    peer::{self, Frames, Peer},
+    until,
+};
+use nano_wire::{Failure, codec, frame::Kind};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -83,6 +88,11 @@ async fn bad_requests_errors_and_hurry_eject_nobody() {
         let late = act(&hurried, json!({"Do": "hold"})).await;
         assert_eq!(late.unwrap_err().code, Code::Deadline);
     }
+    both_are_called(&client).await;
+}
+
+/// Whether neither "one" nor "two" is ejected.
+async fn both_are_called(client: &Client) {
     // Who is ejected would have one trial of these at most.
     let calls = (0..60).map(|_| {
         let client = client.clone();
@@ -93,6 +103,52 @@ async fn bad_requests_errors_and_hurry_eject_nobody() {
         by_one += u32::from(call.await.unwrap().unwrap()["Name"] == "one");
     }
     assert!((5..=55).contains(&by_one), "{by_one} of 60");
+}
+
+/// Calls that announce a body of which a part comes, or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_whose_bodies_do_not_come_eject_nobody() {
+    const CALLS: u32 = 40;
+    const LENGTH: u64 = 100_000;
+    let node = Node::start().await;
+    let hasty = |name| node.service(name).pattern("a:1").deadline_ms(10);
+    let _one = hasty("one").start().await;
+    let _two = hasty("two").start().await;
+    let bad = Peer::connect(&node).await;
+    let _control = bad.greet().await;
+    let (mut lane, answers) = bad.connection.open_bi().await.unwrap();
+    let first = peer::frame(Kind::Lane, 0, &[]);
+    lane.write_all(&first).await.unwrap();
+    for slot in 0..CALLS {
+        let breaks_off = slot % 2 == 0;
+        let deadline = if breaks_off {
+            PATIENCE
+        } else {
+            Duration::from_millis(100)
+        };
+        let call = peer::streamed_call(slot, "a:1", LENGTH, deadline);
+        lane.write_all(&call).await.unwrap();
+        if breaks_off {
+            let mut body = bad.connection.open_uni().await.unwrap();
+            let head = peer::body_head(slot, LENGTH);
+            body.write_all(&head).await.unwrap();
+            body.reset(1_u32.into()).unwrap();
+        }
+    }
+    let mut answers = Frames::new(answers);
+    let mut codes = Vec::new();
+    for _ in 0..CALLS {
+        let answer = answers.next().await;
+        assert_eq!(answer.kind, Some(Kind::Fail));
+        let (failure, _) = codec::decode::<Failure>(&answer.payload).unwrap();
+        codes.push(failure.code);
+    }
+    for code in [Code::ConnectionLost, Code::Deadline] {
+        let count = codes.iter().filter(|found| **found == code).count();
+        assert_eq!(count, CALLS as usize / 2, "{codes:?}");
+    }
+    let through_the_node = node.options().direct(false);
+    both_are_called(&Client::connect(through_the_node).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
