@@ -230,6 +230,26 @@ fn shares_follow_the_weights_whatever_the_load() {
 }
 
 #[test]
+fn one_of_weight_zero_is_picked_only_when_no_other_will_do() {
+    assert_eq!(tally(&weighted(&[0, 1]), 1_000), [0, 1_000]);
+    assert_eq!(tally(&weighted(&[0, 0, 1, 0]), 1_000), [0, 0, 1_000, 0]);
+
+    let one_out = weighted(&[0, 1, 1]);
+    one_out.as_slice()[1].eject(NOW);
+    assert_eq!(tally(&one_out, 1_000), [0, 0, 1_000]);
+
+    let none_else = weighted(&[0, 1, 0]);
+    none_else.as_slice()[1].eject(NOW);
+    for none_else in [&none_else, &weighted(&[0, 0])] {
+        let shares = shares(none_else, 10, 1_000);
+        let zeros = none_else.iter().zip(&shares);
+        for (_, share) in zeros.filter(|(one, _)| one.weight == 0) {
+            assert!((share - 0.5).abs() < 0.05, "{shares:?}");
+        }
+    }
+}
+
+#[test]
 fn one_at_its_limit_is_passed_over_until_all_are() {
     let set = limited(&[2, 1, 3]);
     for random in random_numbers().take(6) {
@@ -343,17 +363,18 @@ fn best(set: &Set) -> Result<Vec<usize>, NonePicked> {
             .is_some_and(|limit| one.figures.load().in_flight() >= limit);
         match (one.reach, one.figures.condition(NOW)) {
             (Gone, _) => None,
-            _ if is_full => Some(4),
+            _ if is_full => Some(5),
+            (Connected, Condition::In | Condition::Due) if one.weight == 0 => Some(4),
             (Connected, Condition::In) => Some(1),
             (Connected, Condition::Due) => Some(2),
-            (Suspect, Condition::In) => Some(3),
-            _ => Some(5),
+            (Suspect, Condition::In) if one.weight > 0 => Some(3),
+            _ => Some(6),
         }
     };
     let ranks: Vec<_> = set.iter().map(|one| rank(one)).collect();
     match ranks.iter().flatten().min() {
         None => Err(NonePicked::Unreachable),
-        Some(4) => Err(NonePicked::Full),
+        Some(5) => Err(NonePicked::Full),
         // One that is due may be drawn before one that is ready.
         Some(1) => Ok((0..ranks.len())
             .filter(|at| matches!(ranks[*at], Some(1 | 2)))
