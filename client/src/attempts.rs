@@ -133,6 +133,7 @@ pub fn outcome(failure: &Failure, patience: Duration, policy: &Policy) -> Outcom
         Blame::Instance => Outcome::Failed,
         Blame::Slowness if patience >= declared.mul_f32(0.9) => Outcome::Failed,
         Blame::Handler => Outcome::Answered,
+        Blame::Nobody if failure.code == Code::Overloaded => Outcome::Refused,
         Blame::Slowness | Blame::Nobody => Outcome::Unknown,
     }
 }
@@ -215,6 +216,15 @@ mod tests {
         }
         let returning = failure(Code::NoInstance, Certainty::NotSent).retry_after(LONG);
         assert_eq!(retries(&returning, false, &plenty), 2);
+    }
+
+    #[test]
+    fn who_has_no_room_is_neither_fast_nor_failing() {
+        let policy = Policy::default();
+        for certainty in [Certainty::NotSent, Certainty::Refused] {
+            let full = failure(Code::Overloaded, certainty);
+            assert_eq!(outcome(&full, LONG, &policy), Outcome::Refused);
+        }
     }
 
     #[test]
