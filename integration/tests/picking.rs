@@ -14,6 +14,12 @@ use nano_wire::{Failure, codec, frame::Kind};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+/// A client of which all calls go through the node.
+async fn through(node: &Node) -> Client {
+    let options = node.options().direct(false);
+    Client::connect(options).await.unwrap()
+}
+
 async fn act(client: &Client, message: Value) -> Result<Value, CallError> {
     client.act("a:1", &message).await
 }
@@ -147,8 +153,7 @@ async fn callers_whose_bodies_do_not_come_eject_nobody() {
         let count = codes.iter().filter(|found| **found == code).count();
         assert_eq!(count, CALLS as usize / 2, "{codes:?}");
     }
-    let through_the_node = node.options().direct(false);
-    both_are_called(&Client::connect(through_the_node).await.unwrap()).await;
+    both_are_called(&through(&node).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +162,8 @@ async fn who_is_at_its_limit_is_passed_over_and_where_all_are_that_is_said_at_on
     let limited = |name| node.service(name).pattern("a:1").max_concurrent(2);
     let _one = limited("one").start().await;
     let _two = limited("two").start().await;
-    let client = node.client().await;
+    // Of the calls that others are given directly, the node knows nothing.
+    let client = through(&node).await;
     // Other calls would make room for them to end; only those that hold count.
     let held: Vec<_> = (0..4).map(|_| hold(&client)).collect();
     let failure = until("both to be full", async || name(&client).await.err()).await;
