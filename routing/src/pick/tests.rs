@@ -34,7 +34,11 @@ impl Instance {
     }
 
     fn begin(&self) {
-        assert!(self.figures.begin(self.limit, NOW));
+        self.begin_at(NOW);
+    }
+
+    fn begin_at(&self, now: Duration) {
+        assert!(self.figures.begin(self.limit, now));
     }
 
     fn end(&self, outcome: Outcome, now: Duration) {
@@ -331,6 +335,25 @@ fn no_more_than_half_of_the_connected_are_out() {
     assert_eq!(all_fail(&[Connected; 10]), 5);
     assert_eq!(all_fail(&[Connected, Gone, Gone, Suspect]), 0);
     assert_eq!(all_fail(&[Connected, Gone, Connected, Suspect]), 1);
+}
+
+#[test]
+fn where_others_have_left_one_that_fails_its_trial_is_back() {
+    let instance = |place| Instance::new(place, Connected);
+    let four = set((0..4).map(instance));
+    (0..2).for_each(|place| four.as_slice()[place].eject(NOW));
+    assert!(at_most_half_out(four.as_slice(), NOW));
+    let three = four.without(&3);
+    let later = NOW + Duration::from_secs(2);
+    for one in &three.as_slice()[..2] {
+        one.begin_at(later);
+        let within = || at_most_half_out(three.as_slice(), later);
+        let settings = HealthSettings::DEFAULT;
+        one.figures
+            .end(Outcome::Failed, Duration::ZERO, later, &settings, within);
+    }
+    let is_in = |one: &&Arc<Instance>| one.figures.condition(later) == Condition::In;
+    assert_eq!(three.iter().filter(is_in).count(), 2);
 }
 
 #[test]
