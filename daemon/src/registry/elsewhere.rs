@@ -70,7 +70,7 @@ impl Actor {
         let members = self.table.get(key.pattern.as_str()).cloned();
         let members = members.unwrap_or_default();
         let members = match member {
-            Some(member) => members.with(Arc::new(member)),
+            Some(member) => members.with(Arc::new(self.continued(member))),
             None => members.without(&key.instance),
         };
         self.show(&key.pattern, members);
