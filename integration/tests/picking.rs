@@ -94,7 +94,15 @@ async fn bad_requests_errors_and_hurry_eject_nobody() {
         let late = act(&hurried, json!({"Do": "hold"})).await;
         assert_eq!(late.unwrap_err().code, Code::Deadline);
     }
-    both_are_called(&client).await;
+    // As long as a slow handler may take where no deadline is declared.
+    for client in [&client, &through(&node).await] {
+        let hasty = client.with_timeout(Duration::from_secs(1));
+        let late: Vec<_> = (0..20).map(|_| hold(&hasty)).collect();
+        for call in late {
+            assert_eq!(call.await.unwrap().unwrap_err().code, Code::Deadline);
+        }
+        both_are_called(client).await;
+    }
 }
 
 /// Whether neither "one" nor "two" is ejected.
