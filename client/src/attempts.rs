@@ -11,6 +11,8 @@ use nano_wire::{
     message::Policy,
 };
 
+use crate::options::TIMEOUT;
+
 /// Retries of one call that its instances ask for, by leaving or not owning the subject.
 const FREE: u32 = 3;
 
@@ -23,9 +25,6 @@ const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(2
 
 /// Longest wait before an overloaded instance is called again.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
-
-/// How long callers are expected to wait where nothing is declared.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a call has been through.
 #[derive(Clone, Debug, Default)]
@@ -154,17 +153,18 @@ impl Attempts {
 }
 
 /// What a failed call says of the instance that it was given to. The caller waited for
-/// `patience`; a deadline that is shorter than what the pattern declares, or than a second
-/// where it declares none, is the caller's own doing.
+/// `patience`; a deadline that is shorter than what the pattern declares, or than the default
+/// where it declares none, is the caller's own doing. A tenth is allowed for the way.
 #[must_use]
 pub fn outcome(failure: &Failure, patience: Duration, policy: &Policy) -> Outcome {
     let declared = policy
         .deadline_ms
-        .map_or(PATIENCE, |ms| Duration::from_millis(ms.into()));
+        .map_or(TIMEOUT, |ms| Duration::from_millis(ms.into()));
     match failure.blame() {
         Blame::Instance => Outcome::Failed,
         Blame::Slowness if patience >= declared.mul_f32(0.9) => Outcome::Failed,
         Blame::Handler => Outcome::Answered,
+        Blame::Nobody if failure.code == Code::Overloaded => Outcome::Refused,
         Blame::Slowness | Blame::Nobody => Outcome::Unknown,
     }
 }
@@ -258,6 +258,35 @@ mod tests {
         }
         let returning = failure(Code::NoInstance, Certainty::NotSent).retry_after(LONG);
         assert_eq!(retries(&returning, false, &plenty), 2);
+    }
+
+    #[test]
+    fn a_deadline_tells_of_the_instance_only_if_the_caller_waited_for_what_may_be_expected() {
+        let late = failure(Code::Deadline, Certainty::MaybeExecuted);
+        let seconds = Duration::from_secs;
+        let declared = |seconds: u32| Policy {
+            deadline_ms: Some(seconds * 1_000),
+            ..Policy::default()
+        };
+        for (patience, policy, expected) in [
+            (seconds(1), Policy::default(), Outcome::Unknown),
+            (seconds(26), Policy::default(), Outcome::Unknown),
+            (seconds(29), Policy::default(), Outcome::Failed),
+            (seconds(1), declared(1), Outcome::Failed),
+            (seconds(29), declared(60), Outcome::Unknown),
+        ] {
+            let found = outcome(&late, patience, &policy);
+            assert_eq!(found, expected, "{patience:?} of {:?}", policy.deadline_ms);
+        }
+    }
+
+    #[test]
+    fn who_has_no_room_is_neither_fast_nor_failing() {
+        let policy = Policy::default();
+        for certainty in [Certainty::NotSent, Certainty::Refused] {
+            let full = failure(Code::Overloaded, certainty);
+            assert_eq!(outcome(&full, LONG, &policy), Outcome::Refused);
+        }
     }
 
     #[test]

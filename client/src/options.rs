@@ -61,6 +61,9 @@ pub struct Options {
     pub retry: RetryLimits,
 }
 
+/// The default deadline of calls, in the library and of a node's callers over HTTP.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -69,7 +72,7 @@ impl Default for Options {
             cluster_secret: None,
             name: None,
             state: None,
-            timeout: Duration::from_secs(30),
+            timeout: TIMEOUT,
             connect_timeout: Duration::from_secs(5),
             max_in_flight: 65_536,
             max_body: 16 * 1024 * 1024,

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Figures, Keyed, Pattern};
+use nano_routing::{Keyed, Pattern};
 use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -310,7 +310,7 @@ impl Actor {
                     policy: route.policy,
                     incarnation: route.incarnation,
                     permit: Some(permit),
-                    figures: Figures::new(),
+                    figures: Arc::default(),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),
@@ -413,7 +413,7 @@ impl Actor {
         if let Some(known) = self.member(&member.pattern, member.instance.id) {
             may_replace(known, &member)?;
         }
-        let member = Arc::new(member);
+        let member = Arc::new(self.continued(member));
         changes.push(Change::put(&member));
         if self.membership.is_some() {
             let (key, record) = membership::record(&member);
@@ -455,6 +455,14 @@ impl Actor {
                 self.local.push((key, Some(record)));
             }
             self.changed.push(pattern);
+        }
+    }
+
+    /// A member with what the calls of the one have told in whose place it comes.
+    fn continued(&self, member: Member) -> Member {
+        match self.member(&member.pattern, member.instance.id) {
+            Some(known) => member.after(known),
+            None => member,
         }
     }
 
@@ -612,3 +620,6 @@ async fn at(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use nano_routing::{Figures, Pattern};
+use nano_routing::Pattern;
 use nano_tls::{Identity, Kind};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
@@ -521,7 +521,7 @@ impl Session {
             policy: register.policy,
             incarnation: register.incarnation,
             permit: Some(permit),
-            figures: Figures::new(),
+            figures: Arc::default(),
         })
     }
 }

@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use nano_client::attempts::outcome;
 use nano_routing::{
     Candidate, Candidates, HealthSettings, Instances, NonePicked, Outcome, Pattern, PatternError,
     at_most_half_out, canonical, pick,
 };
 use nano_wire::{
-    Blame, CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
+    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
@@ -34,10 +35,6 @@ pub type NodeLink = Link<Switch>;
 
 /// Instances that are asked until one takes a call.
 const TRIES: usize = 5;
-
-/// A deadline that is shorter than what the pattern declares, or than this if it declares none,
-/// says nothing of the instance that did not keep it.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the figures of instances count time from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -66,8 +63,10 @@ pub struct Forwarded {
     member: Arc<Member>,
     permit: CallPermit,
     begun: Instant,
-    /// The instance is given as much time as it asks for.
-    is_patient: bool,
+    /// The body is passed on as it comes from the caller.
+    is_relayed: bool,
+    /// How long the caller would wait.
+    patience: Duration,
 }
 
 /// Where an answer goes.
@@ -280,7 +279,8 @@ impl Attempt<'_, '_> {
             return Err((Box::new(self), refusal(Reason::Full, member)));
         }
         let forwarded = Forwarded {
-            is_patient: is_patient(header.remaining(), member),
+            is_relayed: matches!(self.body, OutBody::Relay(_)),
+            patience: header.remaining(),
             reply_to: self.reply_to,
             member: Arc::clone(member),
             permit: self.permit,
@@ -351,16 +351,13 @@ impl Forwarded {
     /// What a failure says of the instance.
     fn outcome(&self, failure: &Failure) -> Outcome {
         let is_neighbours = failure.instance.is_none() && self.member.instance.is_elsewhere();
-        match failure.blame() {
+        match failure.code {
+            // It may be the caller that did not send the body, whoever noticed.
+            Code::ConnectionLost | Code::Deadline if self.is_relayed => Outcome::Unknown,
             // Found on the own link: it is the link to the instance's node that was lost.
-            Blame::Instance if is_neighbours && failure.code == Code::ConnectionLost => {
-                Outcome::Unknown
-            }
-            _ if is_neighbours && failure.code == Code::NoInstance => Outcome::Failed,
-            Blame::Instance => Outcome::Failed,
-            Blame::Slowness if self.is_patient => Outcome::Failed,
-            Blame::Slowness | Blame::Nobody => Outcome::Unknown,
-            Blame::Handler => Outcome::Answered,
+            Code::ConnectionLost if is_neighbours => Outcome::Unknown,
+            Code::NoInstance if is_neighbours => Outcome::Failed,
+            _ => outcome(failure, self.patience, &self.member.policy),
         }
     }
 
@@ -450,14 +447,6 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
             .at_instance(member.instance.id)
             .of_pattern(member.pattern.as_str()),
     )
-}
-
-/// Whether a call leaves an instance as much time as the pattern declares, but for what it took to
-/// come here.
-fn is_patient(remaining: Duration, member: &Member) -> bool {
-    let declared = member.policy.deadline_ms;
-    let declared = declared.map_or(PATIENCE, |ms| Duration::from_millis(ms.into()));
-    remaining >= declared.mul_f32(0.9)
 }
 
 fn since_start(now: Instant) -> Duration {

@@ -89,7 +89,18 @@ pub struct Member {
     pub permit: Option<Permit>,
     /// What its calls of this pattern tell. Other patterns of the instance may take longer, or
     /// fail, and have limits of their own.
-    pub figures: Figures,
+    pub figures: Arc<Figures>,
+}
+
+impl Member {
+    /// In the place of what was known of the same pattern and instance id: if it is the same
+    /// instance, what its calls have told goes on.
+    pub fn after(mut self, known: &Self) -> Self {
+        if known.instance.identity == self.instance.identity {
+            self.figures = Arc::clone(&known.figures);
+        }
+        self
+    }
 }
 
 impl Publication {

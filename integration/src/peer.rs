@@ -1,7 +1,7 @@
 //! A peer of the node that is written by hand: QUIC with a certificate that the node takes,
 //! and then whatever a test sends.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use nano_tls::{Bundle, Expect};
@@ -233,22 +233,49 @@ pub fn frame(kind: Kind, id: u64, payload: &[u8]) -> BytesMut {
 /// The bytes of a call with a JSON body, in a slot of the caller's choice.
 #[must_use]
 pub fn call(slot: u32, subject: &str, body: &[u8]) -> BytesMut {
+    call_frame(slot, &header(subject, PATIENCE), body)
+}
+
+/// The bytes of a call whose body is to come on a stream of its own.
+#[must_use]
+pub fn streamed_call(slot: u32, subject: &str, length: u64, deadline: Duration) -> BytesMut {
     let header = CallHeader {
+        streamed: Some(length),
+        ..header(subject, deadline)
+    };
+    call_frame(slot, &header, &[])
+}
+
+/// What stands first on the stream of such a body.
+#[must_use]
+pub fn body_head(slot: u32, length: u64) -> BytesMut {
+    let is_reply = false;
+    let mut payload = BytesMut::new();
+    codec::encode(&(is_reply, length), &mut payload);
+    frame(Kind::Body, id(slot), &payload)
+}
+
+fn header(subject: &str, deadline: Duration) -> CallHeader<'_> {
+    CallHeader {
         subject,
-        remaining_us: PATIENCE.as_micros() as u64,
+        remaining_us: deadline.as_micros() as u64,
         trace: None,
         hops: HOPS,
         encoding: Encoding::Json,
         flags: 0,
         streamed: None,
         extensions: Extensions::default(),
-    };
+    }
+}
+
+fn call_frame(slot: u32, header: &CallHeader<'_>, body: &[u8]) -> BytesMut {
     let mut payload = BytesMut::new();
-    codec::encode(&header, &mut payload);
+    codec::encode(header, &mut payload);
     payload.extend_from_slice(body);
-    let id = CallId {
-        slot,
-        generation: 0,
-    };
-    frame(Kind::Call, id.to_u64(), &payload)
+    frame(Kind::Call, id(slot), &payload)
+}
+
+fn id(slot: u32) -> u64 {
+    let generation = 0;
+    CallId { slot, generation }.to_u64()
 }

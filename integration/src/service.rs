@@ -73,6 +73,13 @@ impl ServiceBuilder {
         self
     }
 
+    /// The deadline of calls that name none, as it declares.
+    #[must_use]
+    pub fn deadline_ms(mut self, millis: u32) -> Self {
+        self.flags.push(format!("--deadline-ms={millis}"));
+        self
+    }
+
     /// Has its handlers panic at each message but `count`.
     #[must_use]
     pub fn panics(mut self) -> Self {

@@ -5,9 +5,20 @@
 use std::time::Duration;
 
 use nano_client::{CallError, Certainty, Client, Code};
-use nano_integration::{Node, until};
+use nano_integration::{
+    Node, PATIENCE,
+    peer::{self, Frames, Peer},
+    until,
+};
+use nano_wire::{Failure, codec, frame::Kind};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+/// A client of which all calls go through the node.
+async fn through(node: &Node) -> Client {
+    let options = node.options().direct(false);
+    Client::connect(options).await.unwrap()
+}
 
 async fn act(client: &Client, message: Value) -> Result<Value, CallError> {
     client.act("a:1", &message).await
@@ -83,6 +94,19 @@ async fn bad_requests_errors_and_hurry_eject_nobody() {
         let late = act(&hurried, json!({"Do": "hold"})).await;
         assert_eq!(late.unwrap_err().code, Code::Deadline);
     }
+    // As long as a slow handler may take where no deadline is declared.
+    for client in [&client, &through(&node).await] {
+        let hasty = client.with_timeout(Duration::from_secs(1));
+        let late: Vec<_> = (0..20).map(|_| hold(&hasty)).collect();
+        for call in late {
+            assert_eq!(call.await.unwrap().unwrap_err().code, Code::Deadline);
+        }
+        both_are_called(client).await;
+    }
+}
+
+/// Whether neither "one" nor "two" is ejected.
+async fn both_are_called(client: &Client) {
     // Who is ejected would have one trial of these at most.
     let calls = (0..60).map(|_| {
         let client = client.clone();
@@ -95,13 +119,59 @@ async fn bad_requests_errors_and_hurry_eject_nobody() {
     assert!((5..=55).contains(&by_one), "{by_one} of 60");
 }
 
+/// Calls that announce a body of which a part comes, or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_whose_bodies_do_not_come_eject_nobody() {
+    const CALLS: u32 = 40;
+    const LENGTH: u64 = 100_000;
+    let node = Node::start().await;
+    let hasty = |name| node.service(name).pattern("a:1").deadline_ms(10);
+    let _one = hasty("one").start().await;
+    let _two = hasty("two").start().await;
+    let bad = Peer::connect(&node).await;
+    let _control = bad.greet().await;
+    let (mut lane, answers) = bad.connection.open_bi().await.unwrap();
+    let first = peer::frame(Kind::Lane, 0, &[]);
+    lane.write_all(&first).await.unwrap();
+    for slot in 0..CALLS {
+        let breaks_off = slot % 2 == 0;
+        let deadline = if breaks_off {
+            PATIENCE
+        } else {
+            Duration::from_millis(100)
+        };
+        let call = peer::streamed_call(slot, "a:1", LENGTH, deadline);
+        lane.write_all(&call).await.unwrap();
+        if breaks_off {
+            let mut body = bad.connection.open_uni().await.unwrap();
+            let head = peer::body_head(slot, LENGTH);
+            body.write_all(&head).await.unwrap();
+            body.reset(1_u32.into()).unwrap();
+        }
+    }
+    let mut answers = Frames::new(answers);
+    let mut codes = Vec::new();
+    for _ in 0..CALLS {
+        let answer = answers.next().await;
+        assert_eq!(answer.kind, Some(Kind::Fail));
+        let (failure, _) = codec::decode::<Failure>(&answer.payload).unwrap();
+        codes.push(failure.code);
+    }
+    for code in [Code::ConnectionLost, Code::Deadline] {
+        let count = codes.iter().filter(|found| **found == code).count();
+        assert_eq!(count, CALLS as usize / 2, "{codes:?}");
+    }
+    both_are_called(&through(&node).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_at_its_limit_is_passed_over_and_where_all_are_that_is_said_at_once() {
     let node = Node::start().await;
     let limited = |name| node.service(name).pattern("a:1").max_concurrent(2);
     let _one = limited("one").start().await;
     let _two = limited("two").start().await;
-    let client = node.client().await;
+    // Of the calls that others are given directly, the node knows nothing.
+    let client = through(&node).await;
     // Other calls would make room for them to end; only those that hold count.
     let held: Vec<_> = (0..4).map(|_| hold(&client)).collect();
     let failure = until("both to be full", async || name(&client).await.err()).await;

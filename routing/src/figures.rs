@@ -19,6 +19,9 @@ pub enum Outcome {
     Answered,
     /// It failed, and the fault is its own.
     Failed,
+    /// It had no room for it. That is no failure, but others are to be called first: as it refuses
+    /// at once, it would else be the fastest of all.
+    Refused,
     /// Nothing but that no answer came so far: the caller gave up.
     Unknown,
 }
@@ -57,6 +60,7 @@ impl Figures {
                 self.load.end(took, now);
                 self.health.succeeded(now);
             }
+            Outcome::Refused => self.load.end_failed(took, now),
             Outcome::Unknown => self.load.end_unanswered(took, now),
             Outcome::Failed => {
                 self.load.end_failed(took, now);

@@ -127,7 +127,8 @@ impl Health {
     /// A call failed, and so many have ended in all. `may_be_out` is asked once it is out: whether
     /// that is still no more than half of the pattern's instances, see
     /// [`at_most_half_out`](crate::at_most_half_out). If not, it is back at once. Since each looks
-    /// after it has ejected, of several that eject at the same time the last one sees them all.
+    /// after it has ejected, of several that eject at the same time the last one sees them all. Of
+    /// a failed trial it is asked too: others may have left since.
     pub fn failed(
         &self,
         now: Duration,
@@ -136,36 +137,47 @@ impl Health {
         may_be_out: impl FnOnce() -> bool,
     ) {
         let mut past = self.past();
-        match self.state.load(Relaxed) {
-            0 => {}
-            // It was counted as out all the time.
-            state if state & TRIED != 0 => {
-                let pause = (past.pause * 2).min(settings.longest_pause);
-                return self.eject(&mut past, now, pause);
-            }
+        let is_trial = match self.state.load(Relaxed) {
+            0 => false,
+            state if state & TRIED != 0 => true,
             // A call from before.
             _ => return,
-        }
-        let in_a_row = self.in_a_row.fetch_add(1, Relaxed) + 1;
-        let is_rate_low = past.count(now, ended, settings);
-        if in_a_row < settings.in_a_row && !is_rate_low {
+        };
+        if !is_trial && !self.is_too_much(&mut past, now, ended, settings) {
             return;
         }
-        self.in_a_row.store(0, Relaxed);
-        past.window = None;
         let before = past.pause;
-        let pause = past.next_pause(now, settings);
-        self.eject(&mut past, now, pause);
+        past.pause = match is_trial {
+            true => (before * 2).min(settings.longest_pause),
+            false => past.next_pause(now, settings),
+        };
+        self.state.store(millis(now + past.pause) << 1, Relaxed);
         fence(SeqCst);
         if !may_be_out() {
             past.pause = before;
+            if is_trial {
+                past.back = now;
+            }
             self.state.store(0, Relaxed);
         }
     }
 
-    fn eject(&self, past: &mut Past, now: Duration, pause: Duration) {
-        past.pause = pause;
-        self.state.store(millis(now + pause) << 1, Relaxed);
+    /// Counts a failure of one that is in; whether it is one too many.
+    fn is_too_much(
+        &self,
+        past: &mut Past,
+        now: Duration,
+        ended: u32,
+        settings: &HealthSettings,
+    ) -> bool {
+        let in_a_row = self.in_a_row.fetch_add(1, Relaxed) + 1;
+        let is_rate_low = past.count(now, ended, settings);
+        let is_too_much = in_a_row >= settings.in_a_row || is_rate_low;
+        if is_too_much {
+            self.in_a_row.store(0, Relaxed);
+            past.window = None;
+        }
+        is_too_much
     }
 
     fn past(&self) -> MutexGuard<'_, Past> {

@@ -13,8 +13,9 @@
 //!   and flood it beside slow ones.
 //! - The average of an instance that is not called falls with time, so that it is tried again. It
 //!   falls the slower the more calls are unanswered, or one that hangs would seem ever cheaper.
-//! - A call that has no answer says that an answer takes at least so long. One that failed doubles
-//!   the average, up to a second: an instance that fails at once would else be the cheapest of all.
+//! - A call that has no answer says that an answer takes at least so long. One that failed, or
+//!   was refused, doubles the average, up to ten seconds: an instance that does so at once would else be
+//!   the cheapest of all.
 //!
 //! All of it is atomic and relaxed: a hint, which orders nothing else in memory. An answer that
 //! is no slower than the average, in the millisecond of the last one, stores nothing but the end of
@@ -40,9 +41,9 @@ const ALIKE: f32 = 2.0;
 /// Least latency in microseconds: zero says that there was none yet.
 const LEAST: f32 = 1.0;
 
-/// Microseconds beyond which failures do not double the average: it is to fall again as fast as
-/// above.
-const MOST_BY_FAILURE: f32 = 1e6;
+/// Microseconds beyond which failures do not double the average: enough beside others with many
+/// calls in flight, and yet it falls again as fast as above.
+const MOST_BY_FAILURE: f32 = 1e7;
 
 /// One call, in the half of [`Load::calls`] that counts those that have begun.
 const BEGUN: u64 = 1 << 32;
@@ -115,7 +116,7 @@ impl Load {
         self.change(|known| (waited > known.aged(now, 0)).then_some(Latency::new(waited, now)));
     }
 
-    /// A call failed by the instance's fault.
+    /// A call failed by the instance's fault, or it had no room for it.
     pub fn end_failed(&self, waited: Duration, now: Duration) {
         self.count_end();
         let (waited, now) = (micros(waited), millis(now));

@@ -25,8 +25,8 @@ use crate::{Condition, Figures, Keyed};
 /// One that is due for a trial is picked when it is drawn. In place of one that will not do, as it
 /// is ejected or has as many calls as it takes, one near it is compared. If neither that was drawn
 /// will do, all are looked at from the first drawn on: for one that is ready, else due, else
-/// suspect. Those that are ejected are picked only if there are no others, which happens when the
-/// others have left.
+/// suspect, else of weight zero. Those that are ejected are picked only if there are no others,
+/// which happens when the others have left.
 ///
 /// `random` is to be uniform in all its 64 bits. `is_left_out` says which ones not to consider,
 /// such as those that did not take the call before.
@@ -47,9 +47,6 @@ pub fn pick<'c, T: Candidate>(
             false => Usable::of(candidate, now),
         }
     };
-    let Some((first, second)) = candidates.draw(random) else {
-        return scan(candidates, 0, view);
-    };
     let rounding = (random.wrapping_mul(SCATTER) >> 48) as u16;
     let cost = |at: usize| {
         let candidate = &candidates.all[at];
@@ -59,6 +56,9 @@ pub fn pick<'c, T: Candidate>(
     let cheaper = |first: usize, second: usize| match cost(second).is_below(cost(first)) {
         true => second,
         false => first,
+    };
+    let Some((first, second)) = candidates.draw(random) else {
+        return scan(candidates, 0, view, cheaper);
     };
     let another = |than: usize, from: usize| {
         let count = candidates.all.len();
@@ -72,7 +72,7 @@ pub fn pick<'c, T: Candidate>(
         (Usable::Ready, Usable::Ready) => cheaper(first, second),
         (Usable::Ready, _) => another(first, second).map_or(first, |other| cheaper(first, other)),
         (_, Usable::Ready) => another(second, first).map_or(second, |other| cheaper(other, second)),
-        _ => return scan(candidates, first, view),
+        _ => return scan(candidates, first, view, cheaper),
     };
     Ok(&candidates.all[picked])
 }
@@ -170,16 +170,16 @@ impl<'c, T> Candidates<'c, T> {
         self.all
     }
 
-    /// Draws two; the same one twice only if its weight is above 1. `None` if there are none to
-    /// draw from, or only one.
+    /// Draws two; the same one twice only if its weight is above 1, or the others' is zero. `None`
+    /// if there are none to draw from, or only one. If all are of weight zero, they are equals.
     fn draw(self, random: u64) -> Option<(usize, usize)> {
-        let Some(sums) = self.sums else {
+        let total = |sums: &[u32]| sums.last().copied().unwrap_or(0);
+        let Some(sums) = self.sums.filter(|sums| total(sums) > 0) else {
             return draw_two(random, self.all.len() as u64)
                 .map(|(first, second)| (first as usize, second as usize));
         };
-        let total = sums.last().copied().unwrap_or(0);
-        let (first, second) = draw_two(random, total.into())?;
         let at = |drawn: u64| sums.partition_point(|sum| u64::from(*sum) <= drawn);
+        let (first, second) = draw_two(random, total(sums).into()).unwrap_or((0, 0));
         Some((at(first), at(second)))
     }
 }
@@ -213,9 +213,11 @@ enum Usable {
     Ready,
     Due,
     Suspect,
+    /// Connected, and of weight zero.
+    Spare,
     /// Its limit keeps it from being one of those above.
     Full,
-    /// Ejected.
+    /// Ejected, or suspect and of weight zero.
     Out,
     Never,
 }
@@ -223,12 +225,14 @@ enum Usable {
 impl Usable {
     fn of(candidate: &impl Candidate, now: Duration) -> Self {
         let figures = candidate.figures();
+        let has_weight = candidate.weight() > 0;
         let usable = match (candidate.reach(), figures.condition(now)) {
             (Reach::Gone, _) => return Self::Never,
-            (Reach::Suspect, Condition::In) => Self::Suspect,
+            (Reach::Connected, Condition::In | Condition::Due) if !has_weight => Self::Spare,
+            (Reach::Suspect, Condition::In) if has_weight => Self::Suspect,
             (Reach::Connected, Condition::In) => Self::Ready,
             (Reach::Connected, Condition::Due) => Self::Due,
-            (_, Condition::Out) | (Reach::Suspect, Condition::Due) => Self::Out,
+            (_, Condition::Out) | (Reach::Suspect, _) => Self::Out,
         };
         let is_full = |limit| figures.load().in_flight() >= limit;
         match candidate.limit().is_some_and(is_full) {
@@ -238,27 +242,30 @@ impl Usable {
     }
 }
 
-/// The best candidate, the first of them from `start` on, round the end.
+/// The best candidate, the first of them from `start` on, round the end; of those of weight zero,
+/// which no draw spreads, the cheapest.
 fn scan<T>(
     candidates: Candidates<'_, T>,
     start: usize,
     view: impl Fn(usize) -> Usable,
+    cheaper: impl Fn(usize, usize) -> usize,
 ) -> Result<&T, NonePicked> {
     let count = candidates.all.len();
-    let (mut due, mut suspect, mut out) = (None, None, None);
+    let (mut due, mut suspect, mut spare, mut out) = (None, None, None, None);
     let mut is_full = false;
     for at in (start..count).chain(0..start) {
         match view(at) {
             Usable::Ready => return Ok(&candidates.all[at]),
             Usable::Due => due = due.or(Some(at)),
             Usable::Suspect => suspect = suspect.or(Some(at)),
+            Usable::Spare => spare = Some(spare.map_or(at, |known| cheaper(known, at))),
             Usable::Full => is_full = true,
             Usable::Out => out = out.or(Some(at)),
             Usable::Never => {}
         }
     }
     let in_need = if is_full { None } else { out };
-    let picked = due.or(suspect).or(in_need);
+    let picked = due.or(suspect).or(spare).or(in_need);
     picked.map(|at| &candidates.all[at]).ok_or(match is_full {
         true => NonePicked::Full,
         false => NonePicked::Unreachable,

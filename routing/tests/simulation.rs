@@ -43,6 +43,8 @@ enum Doing {
     Slower(f64),
     /// Fails each call, at once.
     Failing,
+    /// Refuses each call at once, as it is full.
+    Full,
 }
 
 const WELL: Doing = Doing::Slower(1.0);
@@ -54,13 +56,21 @@ enum Choice {
     RoundRobin,
 }
 
-/// A call that will have ended.
+/// How a call ends.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Reply,
+    Failure,
+    Refusal,
+}
+
+/// When a call will have ended, and how.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct End {
     at: u64,
     begun: u64,
     instance: usize,
-    has_failed: bool,
+    answer: Answer,
 }
 
 struct World {
@@ -120,20 +130,21 @@ impl World {
         };
         let instance = picked.expect("one can be picked");
         assert!(self.set.as_slice()[instance].figures.begin(None, now));
-        let (took, has_failed) = match self.doing[instance] {
+        let (took, answer) = match self.doing[instance] {
             // Half of it is constant, half of it exponential.
             Doing::Slower(factor) => (
                 factor * USUAL * (0.5 - 0.5 * (1.0 - self.random.f64()).ln()),
-                false,
+                Answer::Reply,
             ),
-            Doing::Failing => (500.0, true),
+            Doing::Failing => (500.0, Answer::Failure),
+            Doing::Full => (500.0, Answer::Refusal),
         };
         let begun = self.now + after;
         self.calls.push(Reverse(End {
             at: begun + took as u64,
             begun,
             instance,
-            has_failed,
+            answer,
         }));
     }
 
@@ -160,9 +171,10 @@ impl World {
         self.latencies
             .record(end.at - end.begun)
             .expect("it grows as needed");
-        let outcome = match end.has_failed {
-            true => Outcome::Failed,
-            false => Outcome::Answered,
+        let outcome = match end.answer {
+            Answer::Reply => Outcome::Answered,
+            Answer::Failure => Outcome::Failed,
+            Answer::Refusal => Outcome::Refused,
         };
         let now = self.time();
         let all = self.set.as_slice();
@@ -245,6 +257,25 @@ fn one_that_fails_while_others_that_do_may_not_be_out_does_not_attract_calls() {
         world.run(2 * SECOND);
         let given = world.run(5 * SECOND);
         assert!(share(&given, 3) > 0.75, "{given:?}");
+    }
+}
+
+#[test]
+fn one_that_refuses_at_once_as_it_is_full_does_not_attract_calls_and_has_its_share_10_s_after() {
+    for (instances, callers) in [(2, 1), (2, 64), (10, 64)] {
+        for seed in 0..3 {
+            let case = format!("{instances} instances, {callers} callers, seed {seed}");
+            let mut world = World::new(instances, seed).callers(callers);
+            world.run(2 * SECOND);
+            world.doing[0] = Doing::Full;
+            world.run(SECOND);
+            let full = share(&world.run(5 * SECOND), 0);
+            assert!(full < 0.05, "{case}: {full} while it is full");
+            world.doing[0] = WELL;
+            world.run(10 * SECOND);
+            let well = share(&world.run(5 * SECOND), 0) * instances as f64;
+            assert!((0.75..=1.25).contains(&well), "{case}: {well} of its share");
+        }
     }
 }
 

@@ -23,7 +23,7 @@ fn member(published: &Publication, pattern: &str, id: u128) -> Arc<Member> {
         policy: Policy::default(),
         incarnation: 1,
         permit: None,
-        figures: nano_routing::Figures::new(),
+        figures: Arc::default(),
     })
 }
 

@@ -68,7 +68,10 @@ impl Actor {
             }
         }
         match member {
-            Some(member) => self.put(Arc::new(member)),
+            Some(member) => {
+                let member = self.continued(member);
+                self.put(Arc::new(member));
+            }
             None => self.take_out(&key.pattern, key.instance),
         }
     }

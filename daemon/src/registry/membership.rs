@@ -9,7 +9,6 @@ use std::{
 
 use bincode::{Decode, Encode};
 use bytes::BytesMut;
-use nano_routing::Figures;
 use nano_wire::{InstanceId, codec, message::Policy};
 use tokio::{
     sync::{mpsc, watch},
@@ -287,7 +286,7 @@ impl Membership {
             policy,
             incarnation: record.incarnation,
             permit: None,
-            figures: Figures::new(),
+            figures: Arc::default(),
         })
     }
 }

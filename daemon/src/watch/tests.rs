@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use nano_routing::Figures;
 use nano_wire::{InstanceId, message::Policy};
 
 use super::*;
@@ -100,7 +99,7 @@ fn member(pattern: &str) -> Arc<Member> {
         policy: Policy::default(),
         incarnation: 1,
         permit: None,
-        figures: Figures::new(),
+        figures: Arc::default(),
     })
 }
 

@@ -29,6 +29,9 @@ struct Arguments {
     /// Most calls at a time that it declares.
     #[arg(long)]
     max_concurrent: Option<u32>,
+    /// The deadline of calls that name none that it declares.
+    #[arg(long)]
+    deadline_ms: Option<u32>,
     /// Panics at each message but `count`.
     #[arg(long)]
     panics: bool,
@@ -169,6 +172,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = Policy {
         max_concurrent: arguments.max_concurrent,
         idempotent: arguments.idempotent,
+        deadline_ms: arguments.deadline_ms,
         ..Policy::default()
     };
     let mut builder = Service::builder().policy(policy);

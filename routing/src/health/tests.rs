@@ -155,3 +155,13 @@ fn one_that_may_not_be_out_is_back_at_once_and_its_pause_does_not_grow() {
     }
     assert_eq!(instance.eject(0), 1_000);
 }
+
+#[test]
+fn one_that_fails_its_trial_when_it_may_no_longer_be_out_is_back_and_its_pause_is_remembered() {
+    let mut instance = Instance::default();
+    let due = instance.eject(0);
+    instance.call(due);
+    instance.fail_unless(due, || false);
+    assert_eq!(instance.condition(due), Condition::In);
+    assert_eq!(instance.eject(due) - due, 2_000, "it was not well for long");
+}

@@ -34,7 +34,11 @@ impl Instance {
     }
 
     fn begin(&self) {
-        assert!(self.figures.begin(self.limit, NOW));
+        self.begin_at(NOW);
+    }
+
+    fn begin_at(&self, now: Duration) {
+        assert!(self.figures.begin(self.limit, now));
     }
 
     fn end(&self, outcome: Outcome, now: Duration) {
@@ -230,6 +234,26 @@ fn shares_follow_the_weights_whatever_the_load() {
 }
 
 #[test]
+fn one_of_weight_zero_is_picked_only_when_no_other_will_do() {
+    assert_eq!(tally(&weighted(&[0, 1]), 1_000), [0, 1_000]);
+    assert_eq!(tally(&weighted(&[0, 0, 1, 0]), 1_000), [0, 0, 1_000, 0]);
+
+    let one_out = weighted(&[0, 1, 1]);
+    one_out.as_slice()[1].eject(NOW);
+    assert_eq!(tally(&one_out, 1_000), [0, 0, 1_000]);
+
+    let none_else = weighted(&[0, 1, 0]);
+    none_else.as_slice()[1].eject(NOW);
+    for none_else in [&none_else, &weighted(&[0, 0])] {
+        let shares = shares(none_else, 10, 1_000);
+        let zeros = none_else.iter().zip(&shares);
+        for (_, share) in zeros.filter(|(one, _)| one.weight == 0) {
+            assert!((share - 0.5).abs() < 0.05, "{shares:?}");
+        }
+    }
+}
+
+#[test]
 fn one_at_its_limit_is_passed_over_until_all_are() {
     let set = limited(&[2, 1, 3]);
     for random in random_numbers().take(6) {
@@ -314,6 +338,25 @@ fn no_more_than_half_of_the_connected_are_out() {
 }
 
 #[test]
+fn where_others_have_left_one_that_fails_its_trial_is_back() {
+    let instance = |place| Instance::new(place, Connected);
+    let four = set((0..4).map(instance));
+    (0..2).for_each(|place| four.as_slice()[place].eject(NOW));
+    assert!(at_most_half_out(four.as_slice(), NOW));
+    let three = four.without(&3);
+    let later = NOW + Duration::from_secs(2);
+    for one in &three.as_slice()[..2] {
+        one.begin_at(later);
+        let within = || at_most_half_out(three.as_slice(), later);
+        let settings = HealthSettings::DEFAULT;
+        one.figures
+            .end(Outcome::Failed, Duration::ZERO, later, &settings, within);
+    }
+    let is_in = |one: &&Arc<Instance>| one.figures.condition(later) == Condition::In;
+    assert_eq!(three.iter().filter(is_in).count(), 2);
+}
+
+#[test]
 fn threads_that_eject_at_the_same_time_keep_to_the_half() {
     for _ in 0..200 {
         let set = reached(&[Connected; 4]);
@@ -343,17 +386,18 @@ fn best(set: &Set) -> Result<Vec<usize>, NonePicked> {
             .is_some_and(|limit| one.figures.load().in_flight() >= limit);
         match (one.reach, one.figures.condition(NOW)) {
             (Gone, _) => None,
-            _ if is_full => Some(4),
+            _ if is_full => Some(5),
+            (Connected, Condition::In | Condition::Due) if one.weight == 0 => Some(4),
             (Connected, Condition::In) => Some(1),
             (Connected, Condition::Due) => Some(2),
-            (Suspect, Condition::In) => Some(3),
-            _ => Some(5),
+            (Suspect, Condition::In) if one.weight > 0 => Some(3),
+            _ => Some(6),
         }
     };
     let ranks: Vec<_> = set.iter().map(|one| rank(one)).collect();
     match ranks.iter().flatten().min() {
         None => Err(NonePicked::Unreachable),
-        Some(4) => Err(NonePicked::Full),
+        Some(5) => Err(NonePicked::Full),
         // One that is due may be drawn before one that is ready.
         Some(1) => Ok((0..ranks.len())
             .filter(|at| matches!(ranks[*at], Some(1 | 2)))

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, sync::Arc};
 
-use nano_routing::{Figures, Pattern};
+use nano_routing::Pattern;
 use nano_wire::{InstanceId, message::Policy};
 use tempfile::TempDir;
 
@@ -32,7 +32,7 @@ fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
         policy: Policy::default(),
         incarnation,
         permit: Some(permit()),
-        figures: Figures::new(),
+        figures: Arc::default(),
     })
 }
 
