@@ -137,6 +137,12 @@ impl Load {
         ((calls >> 32) as u32).wrapping_sub(in_flight(calls))
     }
 
+    /// The average latency, as far as it is remembered; `None` if there was none yet.
+    pub fn average(&self, now: Duration) -> Option<Duration> {
+        let micros = self.latency().aged(millis(now), self.in_flight());
+        (micros > 0.0).then(|| Duration::from_secs_f32(micros / 1e6))
+    }
+
     /// What a further call would cost.
     ///
     /// An instance of weight `w` is as good as `w` instances of weight 1 that share its calls, and

@@ -155,3 +155,17 @@ fn one_that_may_not_be_out_is_back_at_once_and_its_pause_does_not_grow() {
     }
     assert_eq!(instance.eject(0), 1_000);
 }
+
+#[test]
+fn it_says_how_long_it_is_still_out() {
+    let health = Health::default();
+    let settings = HealthSettings::default();
+    let at = Duration::from_secs(5);
+    assert_eq!(health.out_for(at), None);
+    for ended in 1..=settings.in_a_row {
+        health.failed(at, ended, &settings, || true);
+    }
+    assert_eq!(health.out_for(at), Some(settings.first_pause));
+    assert_eq!(health.out_for(at + settings.first_pause), None);
+    assert_eq!(health.condition(at + settings.first_pause), Condition::Due);
+}
