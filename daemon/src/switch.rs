@@ -457,7 +457,8 @@ fn is_patient(remaining: Duration, member: &Member) -> bool {
     remaining >= declared.mul_f32(0.9)
 }
 
-fn since_start(now: Instant) -> Duration {
+/// The time that the figures of instances have.
+pub(crate) fn since_start(now: Instant) -> Duration {
     now.saturating_duration_since(*START)
 }
 

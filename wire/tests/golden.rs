@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
     ReplyHeader, Trace, codec,
+    explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
     inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
@@ -20,7 +21,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 29] = [
+const ALL: [Golden; 32] = [
     VOID,
     HELLO,
     WELCOME,
@@ -40,6 +41,9 @@ const ALL: [Golden; 29] = [
     ROUTES_UNCHANGED,
     GET_STATUS,
     STATUS,
+    EXPLAIN,
+    EXPLAINED,
+    EXPLAINED_NOTHING,
     LANE,
     CALL,
     CALL_FULL,
@@ -295,6 +299,57 @@ const STATUS: Golden = &[
     ("00", "later"),
 ];
 
+/// `explain()`.
+const EXPLAIN: Golden = &[
+    ("0e000000", "length: 14"),
+    ("38", "kind: Explain"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "subject"),
+    ("00", "later"),
+];
+
+/// `explained()`.
+const EXPLAINED: Golden = &[
+    ("55000000", "length: 85"),
+    ("39", "kind: Explained"),
+    ("0300000000000000", "id: request 3"),
+    ("07 613a312c623a32", "subject"),
+    ("01 03 613a31", "winner: its pattern"),
+    ("fb2c01", "winner: instances: 300"),
+    ("01", "winner: listed: one"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 73", "identity"),
+    ("00", "place: here"),
+    ("00", "state: ready"),
+    ("05", "pick: ejected"),
+    ("01 fbe803", "ejected_ms: 1000"),
+    ("02", "in_flight"),
+    ("01 fbdc05", "latency_us: 1500"),
+    ("00 00 00 00 00", "policy"),
+    ("01 03 783a31", "address"),
+    ("00", "source: session"),
+    ("00", "age_ms"),
+    ("00", "later"),
+    ("01 01 61 02", "runners_up: one, its pattern, instances"),
+    (
+        "01 07 613a312c623a33 01 04",
+        "near: one, its pattern, field, instances",
+    ),
+    ("00", "later"),
+];
+
+/// No pattern matches.
+const EXPLAINED_NOTHING: Golden = &[
+    ("11000000", "length: 17"),
+    ("39", "kind: Explained"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "subject"),
+    ("00", "winner"),
+    ("00", "runners_up: none"),
+    ("00", "near: none"),
+    ("00", "later"),
+];
+
 const LANE: Golden = &[
     ("09000000", "length: 9"),
     ("10", "kind: Lane"),
@@ -533,6 +588,56 @@ fn status() -> Status {
     }
 }
 
+fn explain() -> Explain {
+    Explain {
+        subject: "a:1".to_owned(),
+        later: Later,
+    }
+}
+
+fn explained() -> Explained {
+    let standing = Standing {
+        instance: InstanceId(sixteen_from(0)),
+        identity: "s".to_owned(),
+        place: Place::Here,
+        state: RouteState::Ready,
+        pick: Pick::Ejected,
+        ejected_ms: Some(1000),
+        in_flight: 2,
+        latency_us: Some(1500),
+        policy: Policy::default(),
+        address: Some("x:1".to_owned()),
+        source: Source::Session,
+        age_ms: 0,
+        later: Later,
+    };
+    Explained {
+        subject: "a:1,b:2".to_owned(),
+        winner: Some(Winner {
+            pattern: "a:1".to_owned(),
+            instances: 300,
+            listed: vec![standing],
+        }),
+        runners_up: vec![RunnerUp {
+            pattern: "a".to_owned(),
+            instances: 2,
+        }],
+        near: vec![NearMiss {
+            pattern: "a:1,b:3".to_owned(),
+            field: 1,
+            instances: 4,
+        }],
+        later: Later,
+    }
+}
+
+fn explained_nothing() -> Explained {
+    Explained {
+        subject: "a:1".to_owned(),
+        ..Explained::default()
+    }
+}
+
 fn plain_register() -> Register {
     Register {
         pattern: "a:1".to_owned(),
@@ -643,6 +748,13 @@ fn control_messages() {
         (ROUTES_UNCHANGED, 1, Control::Routes(unchanged())),
         (GET_STATUS, 2, Control::GetStatus),
         (STATUS, 2, Control::Status(Box::new(status()))),
+        (EXPLAIN, 3, Control::Explain(explain())),
+        (EXPLAINED, 3, Control::Explained(Box::new(explained()))),
+        (
+            EXPLAINED_NOTHING,
+            3,
+            Control::Explained(Box::new(explained_nothing())),
+        ),
     ];
     for (golden, id, message) in cases {
         let mut written = BytesMut::new();
@@ -681,6 +793,22 @@ fn numbers_of_states() {
     }
     let (to_come, _) = codec::decode::<RouteState>(&[5]).unwrap();
     assert_eq!(to_come, RouteState::Unrecognised);
+}
+
+#[test]
+fn numbers_of_picks_and_sources() {
+    for (number, pick) in (0..).zip(Pick::ALL).chain([(255, Pick::Unrecognised)]) {
+        let mut written = BytesMut::new();
+        codec::encode(&pick, &mut written);
+        assert_eq!(written[..], [number], "{pick}");
+        assert_eq!(codec::decode::<Pick>(&[number]).unwrap().0, pick);
+    }
+    for (number, source) in (0..).zip(Source::ALL).chain([(255, Source::Unrecognised)]) {
+        let mut written = BytesMut::new();
+        codec::encode(&source, &mut written);
+        assert_eq!(written[..], [number], "{source}");
+        assert_eq!(codec::decode::<Source>(&[number]).unwrap().0, source);
+    }
 }
 
 #[test]
