@@ -5,7 +5,9 @@
 
 use std::{process::Stdio, time::Duration};
 
-use nano_client::{Client, Code, Explanation, Known, Pick, Source, Standing};
+use nano_client::{
+    Client, Code, Context, Explanation, HandlerError, Known, Pick, Service, Source, Standing,
+};
 use nano_integration::{Cluster, Node, named, nanod, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -200,7 +202,9 @@ async fn an_instance_is_known_from_the_disk_until_it_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_node_has_is_told_with_how_that_does() {
     let cluster = Cluster::apart(2).await;
-    let service = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    let never = |_: Context, _: Value| std::future::pending::<Result<Value, HandlerError>>();
+    let service = Service::builder().on("a:1", never);
+    let service = service.start(cluster.at(0)).await.unwrap();
     let client = cluster.client(1).await;
     let instance = service.instance().to_string();
     let ready = until_pick(&client, &instance, Pick::Yes).await;
@@ -212,7 +216,16 @@ async fn what_another_node_has_is_told_with_how_that_does() {
         (old.age_ms > 0).then_some(())
     })
     .await;
+    // A node that leaves lets the calls that came by it end.
+    let held = hold(&client);
+    until("the call", async || {
+        let standing = until_pick(&client, &instance, Pick::Yes).await;
+        (standing.in_flight == 1).then_some(())
+    })
+    .await;
     cluster.nodes[0].process.signal(Signal::TERM);
+    until_pick(&client, &instance, Pick::Leaving).await;
+    held.abort();
     until_pick(&client, &instance, Pick::NoWay).await;
     drop(service);
 }
