@@ -63,7 +63,7 @@ pub struct KnownInstance {
     pub ejected: Option<Duration>,
     /// Calls of this process for the pattern that are not answered.
     pub in_flight: u32,
-    /// Average latency of those that were, as far as it is remembered.
+    /// Average latency of those that were, as of the last one.
     pub latency: Option<Duration>,
     /// On what terms it serves.
     pub policy: Policy,

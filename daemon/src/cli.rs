@@ -164,10 +164,11 @@ pub struct ExplainArguments {
 }
 
 const EXPLAIN_HELP: &str = "\
+What bears on the calls, a line each:
   winner     the pattern that gets the calls
   instance   one that serves it: where it is connected and its state, as nanod routes has
              them; whether it is picked, and why not; its calls in flight; what they take
-             on average; where it is called without a node; and where all that is known
+             on average; where it can be called without a node; and where all that is known
              from, and how long ago it was so. Those that are not picked come first, of at
              most 64
   runner-up  a pattern that matches too, but has fewer fields

@@ -171,7 +171,7 @@ impl Asked<'_> {
             pick,
             ejected_ms: left.map(|left| left.as_millis() as u64),
             in_flight: load.in_flight(),
-            latency_us: load.average(now).map(|average| average.as_micros() as u64),
+            latency_us: load.average().map(|average| average.as_micros() as u64),
             policy: member.policy.clone(),
             address: instance.direct_address().filter(is_reachable),
             source,

@@ -137,9 +137,10 @@ impl Load {
         ((calls >> 32) as u32).wrapping_sub(in_flight(calls))
     }
 
-    /// The average latency, as far as it is remembered; `None` if there was none yet.
-    pub fn average(&self, now: Duration) -> Option<Duration> {
-        let micros = self.latency().aged(millis(now), self.in_flight());
+    /// The average latency as of the last call that changed it, for people; `None` if there
+    /// was none yet. What a call would cost is reckoned with less the longer that is ago.
+    pub fn average(&self) -> Option<Duration> {
+        let micros = self.latency().micros;
         (micros > 0.0).then(|| Duration::from_secs_f32(micros / 1e6))
     }
 

@@ -88,7 +88,7 @@ pub struct Standing {
     pub ejected_ms: Option<u64>,
     /// Calls of the pattern that were given to it, and that are not answered.
     pub in_flight: u32,
-    /// Average latency of those that were, in microseconds, as far as it is remembered.
+    /// Average latency of those that were, in microseconds, as of the last one.
     pub latency_us: Option<u64>,
     /// On what terms it serves.
     pub policy: Policy,

@@ -84,7 +84,7 @@ fn known(target: &Target, pick: Pick, time: Duration) -> KnownInstance {
         pick,
         ejected: figures.out_for(time),
         in_flight: figures.load().in_flight(),
-        latency: figures.load().average(time),
+        latency: figures.load().average(),
         policy: target.policy.clone(),
     }
 }

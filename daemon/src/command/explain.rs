@@ -120,7 +120,7 @@ fn standing_in_words(standing: &Standing) -> String {
             .policy
             .weight
             .map(|weight| format!("weight {weight}")),
-        latency.map(|latency| format!("takes {latency:.1?}")),
+        latency.map(|latency| format!("{latency:.1?} on average")),
         standing
             .address
             .as_ref()
