@@ -5,6 +5,7 @@
 //! subject. Calls read an immutable snapshot; the session's task changes it. What was learned
 //! stays when the session is lost, and is asked for anew when there is one again.
 
+mod known;
 mod remote;
 mod used;
 
@@ -79,6 +80,9 @@ struct Book {
     last: u64,
     /// When each subject was last asked for that is not known.
     paused: HashMap<String, Instant>,
+    /// When the session began, unless it has ended, and when the last one ended.
+    begun: Option<Instant>,
+    ended: Option<Instant>,
 }
 
 /// An instance as a candidate for the calls of one pattern.
@@ -152,6 +156,7 @@ impl Cache {
         let whole = known.whole.iter().map(|(pattern, _)| pattern);
         let single = known.single.iter().map(|(subject, _)| subject);
         let mut book = self.book.lock();
+        book.begun = Some(Instant::now());
         book.paused.clear();
         book.asked.clear();
         book.asking = whole
@@ -159,6 +164,13 @@ impl Cache {
             .map(|subject| Control::Resolve(subject.to_string()))
             .collect();
         self.asked.notify_one();
+    }
+
+    /// Nobody keeps what is held here up to date from now on.
+    pub(crate) fn end_session(&self) {
+        let mut book = self.book.lock();
+        book.begun = None;
+        book.ended = Some(Instant::now());
     }
 
     /// Takes an answer to the question of a number, or what takes the place of one.

@@ -6,7 +6,8 @@ use nano_wire::{inspect::Status, message::HOPS};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Body, CallError, ConnectError, Options,
+    Body, CallError, ConnectError, Explanation, Options,
+    explain::explain,
     handler::Origin,
     routes::{RouteList, status},
     session::Session,
@@ -108,6 +109,18 @@ impl Client {
     /// If it does not answer within the deadline of calls, or is lost.
     pub async fn status(&self) -> Result<Status, CallError> {
         status(self.session(), self.timeout).await
+    }
+
+    /// Why calls of a subject go where they go: what the node says which this client is
+    /// connected to, and what this client knows by itself, of which instances it would pick
+    /// one and call it without the node. The latter is told also where the node does not
+    /// answer within the deadline of calls.
+    ///
+    /// # Errors
+    ///
+    /// If the subject is none.
+    pub async fn explain(&self, subject: &str) -> Result<Explanation, CallError> {
+        explain(self.session(), subject, self.timeout).await
     }
 
     /// Disconnects, and waits until the node was told, so that it does not wait for this

@@ -36,6 +36,7 @@ mod cache;
 mod client;
 mod dispatch;
 mod error;
+mod explain;
 mod handler;
 mod io;
 mod options;
@@ -47,11 +48,13 @@ mod session;
 pub use body::{Body, BodyError};
 pub use client::Client;
 pub use error::{CallError, ConnectError};
+pub use explain::{Explanation, Known, KnownInstance};
 pub use handler::{Context, HandlerError};
 pub use nano_routing::BudgetSettings as RetryLimits;
 pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{
     Certainty, Code, Encoding, Hop, InstanceId,
+    explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
     message::Policy,
 };

@@ -21,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -151,6 +152,11 @@ impl Session {
         }
     }
 
+    /// The time that the figures of instances have.
+    pub(crate) fn time(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Waits for a connection, no longer than the options say.
     async fn ready(&self) -> Result<(), ConnectError> {
         let mut state = self.state.subscribe();
@@ -237,6 +243,7 @@ impl Session {
             }
             if is(&self.link, link) {
                 self.link.store(None);
+                self.cache.end_session();
                 *state = State::Connecting(None);
             }
         });

@@ -28,6 +28,8 @@ pub enum Other {
     Call(Call),
     /// List the routes that a node knows, and watch them change
     Routes(Routes),
+    /// Say why calls of a subject go where they go
+    Explain(ExplainArguments),
     /// Say how a node does, and how it stands to Redis
     Status(StatusArguments),
     /// Start a node with three math services, call each, and stay until Ctrl-C
@@ -146,6 +148,41 @@ Exit codes:
   2  the command line is wrong
   3  no session with the node
   4  the node did not answer, or the list could not be written";
+
+/// `nanod explain`
+#[derive(Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainArguments {
+    /// What would be called, e.g. role:math,cmd:sum
+    pub subject: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+const EXPLAIN_HELP: &str = "\
+What bears on the calls, a line each:
+  winner     the pattern that gets the calls
+  instance   one that serves it: where it is connected and its state, as nanod routes has
+             them; whether it is picked, and why not; its calls in flight; what they take
+             on average; where it can be called without a node; and where all that is known
+             from, and how long ago it was so. Those that are not picked come first, of at
+             most 64
+  runner-up  a pattern that matches too, but has fewer fields
+  near miss  a pattern that would match if one field were another, or if there were one
+             more: at most 16, the likest first, of a bounded number that is looked at
+
+All is as the node sees it that was asked. It knows nothing of what programs that call without
+it have in flight: they say that of themselves by the library's Client::explain.
+
+Exit codes:
+  0  explained
+  2  the command line is wrong
+  3  no session with the node
+  4  no pattern matches, or the node did not answer";
 
 /// `nanod status`
 #[derive(Args)]

@@ -4,6 +4,7 @@ mod bench;
 mod call;
 mod daemon;
 mod demo;
+mod explain;
 mod routes;
 mod status;
 mod tls;
@@ -29,6 +30,7 @@ pub fn run() -> ExitCode {
         Ask::Other(Other::Bench(bench)) => bench::run(bench),
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
+        Ask::Other(Other::Explain(explain)) => explain::run(explain),
         Ask::Other(Other::Routes(routes)) => routes::run(routes),
         Ask::Other(Other::Status(status)) => status::run(status),
         Ask::Other(Other::Tls(tls)) => tls::run(tls),

@@ -5,14 +5,15 @@
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`] and [`status`]
-//! tell whoever asks of the routes and of the node.
+//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`]
+//! and [`status`] tell whoever asks of the routes and of the node.
 
 pub mod cli;
 pub mod cluster;
 mod command;
 pub mod config;
 pub mod descriptors;
+pub mod explain;
 pub mod listen;
 pub mod listing;
 pub mod neighbours;

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    listing,
+    explain, listing,
     quota::{Permit, Quotas, Resource, Usage},
     reach::{Listening, Reach},
     registry::{Command, Done, Registry},
@@ -351,6 +351,16 @@ impl Session {
                 let status = Box::new(status::status(context));
                 self.sender.send(id, &Control::Status(status)).await?;
             }
+            Control::Explain(question) => {
+                let peer = self.link.connection().remote_address().ip();
+                match explain::explain(context, &question, peer) {
+                    Ok(explained) => {
+                        let explained = Box::new(explained);
+                        self.sender.send(id, &Control::Explained(explained)).await?;
+                    }
+                    Err(failure) => self.refuse(id, failure).await?,
+                }
+            }
             Control::Done if self.warned => self.place.has_moved(),
             Control::Hello(_)
             | Control::Welcome(_)
@@ -362,7 +372,8 @@ impl Session {
             | Control::Changed(_)
             | Control::Dial(_)
             | Control::Routes(_)
-            | Control::Status(_) => {}
+            | Control::Status(_)
+            | Control::Explained(_) => {}
         }
         Ok(())
     }

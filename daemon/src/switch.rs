@@ -449,7 +449,8 @@ fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
     )
 }
 
-fn since_start(now: Instant) -> Duration {
+/// The time that the figures of instances have.
+pub(crate) fn since_start(now: Instant) -> Duration {
     now.saturating_duration_since(*START)
 }
 

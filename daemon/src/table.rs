@@ -4,7 +4,7 @@
 //! them. A [`Member`] outlives the snapshots that name it, and so do its running figures.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -15,7 +15,7 @@ use nano_wire::{
     inspect::{Place, RouteState},
     message::Policy,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink};
 
@@ -60,6 +60,7 @@ pub struct Instance {
     way: Way,
     leaving: AtomicBool,
     lost: AtomicBool,
+    lost_since: OnceLock<Instant>,
     /// Where it can be called without a node.
     direct: ArcSwapOption<String>,
     census: Arc<Census>,
@@ -199,6 +200,7 @@ impl Instance {
             leaving: AtomicBool::new(false),
             direct: ArcSwapOption::empty(),
             lost: AtomicBool::new(false),
+            lost_since: OnceLock::new(),
             census: Arc::clone(census),
         }
     }
@@ -273,7 +275,18 @@ impl Instance {
     pub fn lose(&self) {
         if !self.lost.swap(true, Ordering::Relaxed) {
             self.census.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost_since.get_or_init(Instant::now);
         }
+    }
+
+    /// Since when its session is over, if it is.
+    pub fn lost_since(&self) -> Option<Instant> {
+        self.lost_since.get().copied()
+    }
+
+    /// Whether it is known from before the node's start only.
+    pub fn is_restored(&self) -> bool {
+        matches!(self.way, Way::Nowhere)
     }
 
     /// Whether its session is over.

@@ -11,6 +11,7 @@ use nano_routing::MAX_BYTES;
 use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId, ReplyHeader,
     Trace, codec,
+    explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
     inspect::{
         Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
@@ -72,7 +73,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=17)? {
+    match source.int_in_range(0..=19)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -102,6 +103,17 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
             control(id, &Control::AskSet(AskSet { held }));
         }
         16 => control(id, &Control::SetPage(set_page(source)?)),
+        17 => {
+            let subject = source.arbitrary()?;
+            control(
+                id,
+                &Control::Explain(Explain {
+                    subject,
+                    later: Later,
+                }),
+            );
+        }
+        18 => control(id, &Control::Explained(Box::new(explained(source)?))),
         _ => control(id, &Control::Status(Box::new(status(source)?))),
     }
     Ok(())
@@ -232,6 +244,56 @@ fn status(source: &mut Unstructured<'_>) -> Result<Status> {
     let mut room = Room::new();
     while source.arbitrary()? && status.add(other_node(source)?, &mut room) {}
     Ok(status)
+}
+
+fn explained(source: &mut Unstructured<'_>) -> Result<Explained> {
+    let mut explained = Explained {
+        subject: source.arbitrary()?,
+        ..Explained::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        let runner_up = RunnerUp {
+            pattern: source.arbitrary()?,
+            instances: source.arbitrary()?,
+        };
+        explained.add_runner_up(runner_up, &mut room);
+        let near = NearMiss {
+            pattern: source.arbitrary()?,
+            field: source.arbitrary()?,
+            instances: source.arbitrary()?,
+        };
+        explained.add_near(near, &mut room);
+    }
+    if source.arbitrary()? {
+        let mut winner = Winner {
+            pattern: source.arbitrary()?,
+            instances: source.arbitrary()?,
+            listed: Vec::new(),
+        };
+        while source.arbitrary()? && winner.add(standing(source)?, &mut room) {}
+        explained.winner = Some(winner);
+    }
+    Ok(explained)
+}
+
+fn standing(source: &mut Unstructured<'_>) -> Result<Standing> {
+    let route = route(source)?;
+    Ok(Standing {
+        instance: route.instance,
+        identity: route.identity,
+        place: route.place,
+        state: route.state,
+        pick: *source.choose(&Pick::ALL)?,
+        ejected_ms: source.arbitrary()?,
+        in_flight: route.in_flight,
+        latency_us: source.arbitrary()?,
+        policy: route.policy,
+        address: source.arbitrary()?,
+        source: *source.choose(&Source::ALL)?,
+        age_ms: source.arbitrary()?,
+        later: Later,
+    })
 }
 
 fn redis_state(source: &mut Unstructured<'_>) -> Result<Option<RedisState>> {

@@ -79,4 +79,9 @@ impl Figures {
     pub fn condition(&self, now: Duration) -> Condition {
         self.health.condition(now)
     }
+
+    /// How long it is still out, if it is.
+    pub fn out_for(&self, now: Duration) -> Option<Duration> {
+        self.health.out_for(now)
+    }
 }

@@ -101,6 +101,13 @@ impl Health {
         }
     }
 
+    /// How long it is still out, if it is.
+    pub fn out_for(&self, now: Duration) -> Option<Duration> {
+        let due = self.state.load(Relaxed) >> 1;
+        let left = due.checked_sub(millis(now))?;
+        (left > 0).then(|| Duration::from_millis(left))
+    }
+
     /// A call is given to it. If it was due for a trial, that is this one, and others wait.
     pub fn called(&self, now: Duration) {
         let state = self.state.load(Relaxed);

@@ -138,6 +138,13 @@ impl Load {
         ((calls >> 32) as u32).wrapping_sub(in_flight(calls))
     }
 
+    /// The average latency as of the last call that changed it, for people; `None` if there
+    /// was none yet. What a call would cost is reckoned with less the longer that is ago.
+    pub fn average(&self) -> Option<Duration> {
+        let micros = self.latency().micros;
+        (micros > 0.0).then(|| Duration::from_secs_f32(micros / 1e6))
+    }
+
     /// What a further call would cost.
     ///
     /// An instance of weight `w` is as good as `w` instances of weight 1 that share its calls, and

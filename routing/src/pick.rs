@@ -208,22 +208,27 @@ const HALF: u64 = u32::MAX as u64;
 const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What may be done with a candidate at this moment.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Usable {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// It may get any call.
     Ready,
+    /// It was ejected, and gets one call as a trial.
     Due,
+    /// It gets a call only if no other can.
     Suspect,
     /// Connected, and of weight zero.
     Spare,
     /// Its limit keeps it from being one of those above.
     Full,
-    /// Ejected, or suspect and of weight zero.
+    /// Ejected, or suspect and of weight zero: it gets a call only if there are no others.
     Out,
+    /// It gets none.
     Never,
 }
 
 impl Usable {
-    fn of(candidate: &impl Candidate, now: Duration) -> Self {
+    /// Of a candidate that is not left out.
+    pub fn of(candidate: &impl Candidate, now: Duration) -> Self {
         let figures = candidate.figures();
         let has_weight = candidate.weight() > 0;
         let usable = match (candidate.reach(), figures.condition(now)) {

@@ -89,11 +89,15 @@ pub enum Kind {
     /// Control, first frame of the side that dialled an instance: which instance is meant,
     /// and a hello.
     Dial = 0x35,
+    /// Control: asks why a subject is routed as it is.
+    Explain = 0x38,
+    /// Control: the answer to that.
+    Explained = 0x39,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -122,6 +126,8 @@ impl Kind {
         Self::Forget,
         Self::Listen,
         Self::Dial,
+        Self::Explain,
+        Self::Explained,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

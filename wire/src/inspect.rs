@@ -184,7 +184,7 @@ impl Room {
         Self(FRAME_LIMIT - 4 * 1024)
     }
 
-    fn take(&mut self, weight: usize) -> bool {
+    pub(crate) fn take(&mut self, weight: usize) -> bool {
         let rest = self.0.checked_sub(weight);
         rest.map(|rest| self.0 = rest).is_some()
     }

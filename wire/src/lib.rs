@@ -2,12 +2,13 @@
 //!
 //! Bytes come in from QUIC streams and go out as calls and answers ([`lane`]) and as
 //! control messages ([`control`]); nothing here knows of routing tables or handlers.
-//! The layout of every byte is fixed in [`frame`], [`message`] and [`inspect`], the
+//! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`] and [`explain`], the
 //! meaning of every failure in [`failure`], and the calls of a connection are owned by its
 //! [`lane::Link`].
 
 pub mod codec;
 pub mod control;
+pub mod explain;
 pub mod failure;
 pub mod frame;
 pub mod id;

@@ -15,6 +15,7 @@ use bytes::BytesMut;
 
 use crate::{
     Failure, InstanceId, codec,
+    explain::{Explain, Explained},
     frame::{self, Kind},
     inspect::{ListRoutes, Routes, Status},
 };
@@ -379,6 +380,10 @@ pub enum Control {
     GetStatus,
     /// See [`Kind::Status`].
     Status(Box<Status>),
+    /// See [`Kind::Explain`].
+    Explain(Explain),
+    /// See [`Kind::Explained`].
+    Explained(Box<Explained>),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -448,6 +453,14 @@ impl Control {
                 frame::append(out, Kind::Routes, id, |o| codec::encode(routes, o));
             }
             Self::GetStatus => frame::append(out, Kind::GetStatus, id, |_| {}),
+            Self::Explain(explain) => {
+                frame::append(out, Kind::Explain, id, |o| codec::encode(explain, o));
+            }
+            Self::Explained(explained) => {
+                frame::append(out, Kind::Explained, id, |o| {
+                    codec::encode(explained.as_ref(), o);
+                });
+            }
             Self::Status(status) => {
                 frame::append(out, Kind::Status, id, |o| {
                     codec::encode(status.as_ref(), o);
@@ -489,6 +502,8 @@ impl Control {
             Kind::Routes => Self::Routes(whole(kind, payload)?),
             Kind::GetStatus => Self::GetStatus,
             Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
+            Kind::Explain => Self::Explain(whole(kind, payload)?),
+            Kind::Explained => Self::Explained(Box::new(whole(kind, payload)?)),
             _ => return Ok(None),
         }))
     }

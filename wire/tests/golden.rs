@@ -11,16 +11,20 @@ use bytes::{Bytes, BytesMut};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
     ReplyHeader, Trace, codec,
+    explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
     inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
-    message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
+    message::{
+        self, AskSet, Control, Dial, Hello, Limits, Policy, Register, Resolved, RouteInstance,
+        SetPage, SetRecord, Welcome,
+    },
 };
 
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 29] = [
+const ALL: [Golden; 38] = [
     VOID,
     HELLO,
     WELCOME,
@@ -40,6 +44,15 @@ const ALL: [Golden; 29] = [
     ROUTES_UNCHANGED,
     GET_STATUS,
     STATUS,
+    RESOLVE,
+    RESOLVED,
+    CHANGED,
+    FORGET,
+    LISTEN,
+    DIAL,
+    EXPLAIN,
+    EXPLAINED,
+    EXPLAINED_NOTHING,
     LANE,
     CALL,
     CALL_FULL,
@@ -295,6 +308,118 @@ const STATUS: Golden = &[
     ("00", "later"),
 ];
 
+/// `explain()`.
+const EXPLAIN: Golden = &[
+    ("0e000000", "length: 14"),
+    ("38", "kind: Explain"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "subject"),
+    ("00", "later"),
+];
+
+/// `explained()`.
+const EXPLAINED: Golden = &[
+    ("55000000", "length: 85"),
+    ("39", "kind: Explained"),
+    ("0300000000000000", "id: request 3"),
+    ("07 613a312c623a32", "subject"),
+    ("01 03 613a31", "winner: its pattern"),
+    ("fb2c01", "winner: instances: 300"),
+    ("01", "winner: listed: one"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 73", "identity"),
+    ("00", "place: here"),
+    ("00", "state: ready"),
+    ("05", "pick: ejected"),
+    ("01 fbe803", "ejected_ms: 1000"),
+    ("02", "in_flight"),
+    ("01 fbdc05", "latency_us: 1500"),
+    ("00 00 00 00 00", "policy"),
+    ("01 03 783a31", "address"),
+    ("00", "source: session"),
+    ("00", "age_ms"),
+    ("00", "later"),
+    ("01 01 61 02", "runners_up: one, its pattern, instances"),
+    (
+        "01 07 613a312c623a33 01 04",
+        "near: one, its pattern, field, instances",
+    ),
+    ("00", "later"),
+];
+
+/// No pattern matches.
+const EXPLAINED_NOTHING: Golden = &[
+    ("11000000", "length: 17"),
+    ("39", "kind: Explained"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "subject"),
+    ("00", "winner"),
+    ("00", "runners_up: none"),
+    ("00", "near: none"),
+    ("00", "later"),
+];
+
+const RESOLVE: Golden = &[
+    ("0d000000", "length: 13"),
+    ("30", "kind: Resolve"),
+    ("0800000000000000", "id: 8"),
+    ("03 613a31", "subject"),
+];
+
+const RESOLVED: Golden = &[
+    ("13000000", "length: 19"),
+    ("31", "kind: Resolved"),
+    ("0800000000000000", "id: 8"),
+    ("03 613a31", "subject"),
+    ("01", "it is whole"),
+    ("01", "one route"),
+    ("02 6121", "pattern"),
+    ("00", "no instance"),
+];
+
+const CHANGED: Golden = &[
+    ("2b000000", "length: 43"),
+    ("32", "kind: Changed"),
+    ("0000000000000000", "id: 0"),
+    ("03 613a31", "pattern"),
+    ("01", "one instance"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("01 69", "identity"),
+    ("01 03 683a31", "address"),
+    ("00", "it is not suspect"),
+    ("00 00 00 00 00", "policy"),
+];
+
+const FORGET: Golden = &[
+    ("0d000000", "length: 13"),
+    ("33", "kind: Forget"),
+    ("0000000000000000", "id: 0"),
+    ("03 613a31", "subject"),
+];
+
+const LISTEN: Golden = &[
+    ("0e000000", "length: 14"),
+    ("34", "kind: Listen"),
+    ("0000000000000000", "id: 0"),
+    ("01 03 683a31", "address"),
+];
+
+const DIAL: Golden = &[
+    ("3f000000", "length: 63"),
+    ("35", "kind: Dial"),
+    ("0000000000000000", "id: 0"),
+    (
+        "000102030405060708090a0b0c0d0e0f",
+        "the instance that is meant",
+    ),
+    ("01", "version"),
+    ("01", "oldest"),
+    ("000102030405060708090a0b0c0d0e0f", "instance"),
+    ("fbe803", "limits.max_in_flight: 1000"),
+    ("fc00000001", "limits.max_body: 16 MiB"),
+    ("0b 6e616e6f6420302e312e30", "agent"),
+];
+
 const LANE: Golden = &[
     ("09000000", "length: 9"),
     ("10", "kind: Lane"),
@@ -533,6 +658,56 @@ fn status() -> Status {
     }
 }
 
+fn explain() -> Explain {
+    Explain {
+        subject: "a:1".to_owned(),
+        later: Later,
+    }
+}
+
+fn explained() -> Explained {
+    let standing = Standing {
+        instance: InstanceId(sixteen_from(0)),
+        identity: "s".to_owned(),
+        place: Place::Here,
+        state: RouteState::Ready,
+        pick: Pick::Ejected,
+        ejected_ms: Some(1000),
+        in_flight: 2,
+        latency_us: Some(1500),
+        policy: Policy::default(),
+        address: Some("x:1".to_owned()),
+        source: Source::Session,
+        age_ms: 0,
+        later: Later,
+    };
+    Explained {
+        subject: "a:1,b:2".to_owned(),
+        winner: Some(Winner {
+            pattern: "a:1".to_owned(),
+            instances: 300,
+            listed: vec![standing],
+        }),
+        runners_up: vec![RunnerUp {
+            pattern: "a".to_owned(),
+            instances: 2,
+        }],
+        near: vec![NearMiss {
+            pattern: "a:1,b:3".to_owned(),
+            field: 1,
+            instances: 4,
+        }],
+        later: Later,
+    }
+}
+
+fn explained_nothing() -> Explained {
+    Explained {
+        subject: "a:1".to_owned(),
+        ..Explained::default()
+    }
+}
+
 fn plain_register() -> Register {
     Register {
         pattern: "a:1".to_owned(),
@@ -604,6 +779,37 @@ fn full_reply() -> ReplyHeader<'static> {
     }
 }
 
+fn resolved() -> Resolved {
+    Resolved {
+        subject: "a:1".to_owned(),
+        is_whole: true,
+        routes: vec![message::Route {
+            pattern: "a!".to_owned(),
+            instances: Vec::new(),
+        }],
+    }
+}
+
+fn route() -> message::Route {
+    message::Route {
+        pattern: "a:1".to_owned(),
+        instances: vec![RouteInstance {
+            instance: InstanceId(sixteen_from(0)),
+            identity: "i".to_owned(),
+            address: Some("h:1".to_owned()),
+            is_suspect: false,
+            policy: Policy::default(),
+        }],
+    }
+}
+
+fn dial() -> Dial {
+    Dial {
+        instance: InstanceId(sixteen_from(0)),
+        hello: hello(),
+    }
+}
+
 fn set_page() -> SetPage {
     SetPage {
         version: 5,
@@ -643,6 +849,19 @@ fn control_messages() {
         (ROUTES_UNCHANGED, 1, Control::Routes(unchanged())),
         (GET_STATUS, 2, Control::GetStatus),
         (STATUS, 2, Control::Status(Box::new(status()))),
+        (RESOLVE, 8, Control::Resolve("a:1".to_owned())),
+        (RESOLVED, 8, Control::Resolved(resolved())),
+        (CHANGED, 0, Control::Changed(route())),
+        (FORGET, 0, Control::Forget("a:1".to_owned())),
+        (LISTEN, 0, Control::Listen(Some("h:1".to_owned()))),
+        (DIAL, 0, Control::Dial(dial())),
+        (EXPLAIN, 3, Control::Explain(explain())),
+        (EXPLAINED, 3, Control::Explained(Box::new(explained()))),
+        (
+            EXPLAINED_NOTHING,
+            3,
+            Control::Explained(Box::new(explained_nothing())),
+        ),
     ];
     for (golden, id, message) in cases {
         let mut written = BytesMut::new();
@@ -681,6 +900,22 @@ fn numbers_of_states() {
     }
     let (to_come, _) = codec::decode::<RouteState>(&[5]).unwrap();
     assert_eq!(to_come, RouteState::Unrecognised);
+}
+
+#[test]
+fn numbers_of_picks_and_sources() {
+    for (number, pick) in (0..).zip(Pick::ALL).chain([(255, Pick::Unrecognised)]) {
+        let mut written = BytesMut::new();
+        codec::encode(&pick, &mut written);
+        assert_eq!(written[..], [number], "{pick}");
+        assert_eq!(codec::decode::<Pick>(&[number]).unwrap().0, pick);
+    }
+    for (number, source) in (0..).zip(Source::ALL).chain([(255, Source::Unrecognised)]) {
+        let mut written = BytesMut::new();
+        codec::encode(&source, &mut written);
+        assert_eq!(written[..], [number], "{source}");
+        assert_eq!(codec::decode::<Source>(&[number]).unwrap().0, source);
+    }
 }
 
 #[test]

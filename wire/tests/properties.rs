@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
     ReplyHeader, Trace, codec,
+    explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
     inspect::{
@@ -73,6 +74,32 @@ proptest! {
         status.append(0, &mut bytes);
         let frames = split(&[bytes.freeze()]).unwrap();
         prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(status)));
+    }
+
+    #[test]
+    fn an_explanation_that_takes_no_more_fits_a_frame_and_is_read(full in explained(1024)) {
+        let mut explained = Explained {
+            subject: full.subject.clone(),
+            ..Explained::default()
+        };
+        let mut room = Room::new();
+        for number in 0..400 {
+            let runner_up = full.runners_up[number % full.runners_up.len()].clone();
+            explained.add_runner_up(runner_up, &mut room);
+            let near = full.near[number % full.near.len()].clone();
+            explained.add_near(near, &mut room);
+        }
+        if let Some(winner) = full.winner {
+            let mut standings = winner.listed.iter().cycle();
+            let mut listed = Winner { listed: Vec::new(), ..winner.clone() };
+            while standings.next().is_some_and(|one| listed.add(one.clone(), &mut room)) {}
+            explained.winner = Some(listed);
+        }
+        let explained = Control::Explained(Box::new(explained));
+        let mut bytes = BytesMut::new();
+        explained.append(0, &mut bytes);
+        let frames = split(&[bytes.freeze()]).unwrap();
+        prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(explained)));
     }
 
     #[test]
@@ -426,6 +453,11 @@ fn control() -> impl Strategy<Value = Control> {
         }),
         Just(Control::GetStatus),
         status().prop_map(|status| Control::Status(Box::new(status))),
+        ".{0,40}".prop_map(|subject| Control::Explain(Explain {
+            subject,
+            later: Later,
+        })),
+        explained(40).prop_map(|explained| Control::Explained(Box::new(explained))),
     ]
 }
 
@@ -515,6 +547,57 @@ prop_compose! {
             in_flight,
             policy: register.policy,
             incarnation: register.incarnation,
+            later: Later,
+        }
+    }
+}
+
+prop_compose! {
+    fn standing(longest: usize)(
+        route in route(longest),
+        pick in prop::sample::select(&Pick::ALL[..]),
+        source in prop::sample::select(&Source::ALL[..]),
+        ejected_ms: Option<u64>,
+        latency_us: Option<u64>,
+        address in option::of(".{0,40}"),
+        age_ms: u64,
+    ) -> Standing {
+        Standing {
+            instance: route.instance,
+            identity: route.identity,
+            place: route.place,
+            state: route.state,
+            pick,
+            ejected_ms,
+            in_flight: route.in_flight,
+            latency_us,
+            policy: route.policy,
+            address,
+            source,
+            age_ms,
+            later: Later,
+        }
+    }
+}
+
+prop_compose! {
+    fn explained(longest: usize)(
+        subject in ".{0,40}",
+        winner in option::of((".{0,40}", any::<u32>(), vec(standing(longest), 1..4))),
+        runners_up in vec((".{0,40}", any::<u32>()), 1..4),
+        near in vec((".{0,40}", any::<u32>(), any::<u32>()), 1..4),
+    ) -> Explained {
+        let runner_up = |(pattern, instances)| RunnerUp { pattern, instances };
+        let near_miss = |(pattern, field, instances)| NearMiss { pattern, field, instances };
+        Explained {
+            subject,
+            winner: winner.map(|(pattern, instances, listed)| Winner {
+                pattern,
+                instances,
+                listed,
+            }),
+            runners_up: runners_up.into_iter().map(runner_up).collect(),
+            near: near.into_iter().map(near_miss).collect(),
             later: Later,
         }
     }

@@ -63,8 +63,7 @@ impl Remote {
 
     /// Whether it is the party of this identity.
     pub(super) fn has_identity(&self, identity: &str) -> bool {
-        let own = self.identity.as_ref().map(Identity::to_string);
-        own.as_deref() == Some(identity)
+        self.identity().as_deref() == Some(identity)
     }
 
     /// What the calls of a pattern tell of it.
@@ -81,6 +80,21 @@ impl Remote {
             way.failures = 0;
             way.not_before = None;
         }
+    }
+
+    /// The identity that its certificate has to have.
+    pub(super) fn identity(&self) -> Option<String> {
+        self.identity.as_ref().map(Identity::to_string)
+    }
+
+    /// Where it can be dialled, if it can.
+    pub(super) fn address(&self) -> Option<String> {
+        self.way.lock().address.clone()
+    }
+
+    /// Whether there is a connection with it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.load().is_some()
     }
 
     /// The connection with it; where there is none, it is dialled for later calls.

@@ -165,3 +165,17 @@ fn one_that_fails_its_trial_when_it_may_no_longer_be_out_is_back_and_its_pause_i
     assert_eq!(instance.condition(due), Condition::In);
     assert_eq!(instance.eject(due) - due, 2_000, "it was not well for long");
 }
+
+#[test]
+fn it_says_how_long_it_is_still_out() {
+    let health = Health::default();
+    let settings = HealthSettings::default();
+    let at = Duration::from_secs(5);
+    assert_eq!(health.out_for(at), None);
+    for ended in 1..=settings.in_a_row {
+        health.failed(at, ended, &settings, || true);
+    }
+    assert_eq!(health.out_for(at), Some(settings.first_pause));
+    assert_eq!(health.out_for(at + settings.first_pause), None);
+    assert_eq!(health.condition(at + settings.first_pause), Condition::Due);
+}

@@ -161,3 +161,13 @@ fn a_clock_that_wraps_or_was_read_earlier_does_no_harm() {
         "{later}"
     );
 }
+
+#[test]
+fn an_average_is_told_once_there_is_one() {
+    let load = Load::new();
+    assert_eq!(load.average(), None);
+    load.begin();
+    load.end(Duration::from_millis(8), Duration::ZERO);
+    let average = load.average().expect("there is one");
+    assert_eq!(average.as_millis(), 8);
+}

@@ -1,0 +1,244 @@
+//! `nanod explain`: why calls of a subject go where they go. A node's answer comes in, text that
+//! people read or JSON goes out.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use nano_client::{
+    CallError, Client, ConnectError, Explained, NearMiss, Options, Pick, Place, RunnerUp, Source,
+    Standing, Winner,
+};
+use nano_routing::Pattern;
+use nano_tls::Identity;
+use serde_json::{Value, json};
+
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime};
+use crate::cli::ExplainArguments;
+
+/// Characters of an instance's id that people are shown.
+const SHORT_ID: usize = 8;
+
+pub(super) fn run(arguments: ExplainArguments) -> ExitCode {
+    if let Err(error) = Pattern::parse(&arguments.subject) {
+        return fail(USAGE, format!("the subject is none: {error}"));
+    }
+    let options = match arguments.at.options() {
+        Ok(options) => options,
+        Err(error) => return fail(USAGE, error),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(NO_SESSION, error),
+    };
+    let explained = match runtime.block_on(ask(options, &arguments.subject)) {
+        Ok(Ok(explained)) => explained,
+        Ok(Err(failure)) => return fail(ASKED_IN_VAIN, failure),
+        Err(error) => return fail(NO_SESSION, error),
+    };
+    let text = match arguments.json {
+        true => format!("{:#}\n", in_json(&explained)),
+        false => in_words(&explained),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(ASKED_IN_VAIN, error),
+        _ if explained.winner.is_none() => ExitCode::from(ASKED_IN_VAIN),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+async fn ask(
+    options: Options,
+    subject: &str,
+) -> Result<Result<Explained, CallError>, ConnectError> {
+    let client = Client::connect(options).await?;
+    // This process has just begun, and knows nothing by itself.
+    let explained = client.explain(subject).await;
+    client.close().await;
+    Ok(explained.and_then(|explanation| explanation.node))
+}
+
+fn in_words(explained: &Explained) -> String {
+    let mut lines = vec![format!("subject    {}", explained.subject)];
+    match &explained.winner {
+        None => lines.push("winner     none: no registered pattern matches".to_owned()),
+        Some(winner) => lines.extend(winner_in_words(winner, &explained.runners_up)),
+    }
+    for RunnerUp { pattern, instances } in &explained.runners_up {
+        let count = counted(*instances);
+        lines.push(format!(
+            "runner-up  {pattern}: matches with fewer fields, {count}"
+        ));
+    }
+    let own: Vec<_> = explained.subject.split(',').collect();
+    for near in &explained.near {
+        let (pattern, why) = (&near.pattern, miss_in_words(near, &own));
+        let count = counted(near.instances);
+        lines.push(format!("near miss  {pattern}: {why}, {count}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn winner_in_words(winner: &Winner, runners_up: &[RunnerUp]) -> Vec<String> {
+    let why = match runners_up.is_empty() {
+        true => "the only pattern that matches",
+        false => "the pattern with the most fields of those that match",
+    };
+    let mut lines = vec![format!("winner     {}: {why}", winner.pattern)];
+    for standing in &winner.listed {
+        lines.push(format!("instance   {}", standing_in_words(standing)));
+    }
+    let rest = winner.instances as usize - winner.listed.len().min(winner.instances as usize);
+    if rest > 0 {
+        lines.push(format!("           and {rest} more"));
+    }
+    lines
+}
+
+fn standing_in_words(standing: &Standing) -> String {
+    let id = &standing.instance.to_string()[..SHORT_ID];
+    let identity = Identity::parse_uri(&standing.identity);
+    let identity = identity.map_or_else(|_| standing.identity.clone(), |id| id.short());
+    let at = match &standing.place {
+        Place::Here => "here".to_owned(),
+        Place::Node { address, .. } => address.clone(),
+        Place::Nowhere => "nowhere".to_owned(),
+    };
+    let calls = match standing.policy.max_concurrent {
+        Some(limit) => format!("{} of {limit} calls", standing.in_flight),
+        None => format!("{} calls", standing.in_flight),
+    };
+    let latency = standing.latency_us.map(Duration::from_micros);
+    let parts = [
+        Some(format!("{at} {}", standing.state)),
+        Some(pick_in_words(standing)),
+        Some(calls),
+        standing
+            .policy
+            .weight
+            .map(|weight| format!("weight {weight}")),
+        latency.map(|latency| format!("{latency:.1?} on average")),
+        standing
+            .address
+            .as_ref()
+            .map(|address| format!("direct calls at {address}")),
+        Some(source_in_words(standing)),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    format!("{id} {identity} {}", parts.join(", "))
+}
+
+fn pick_in_words(standing: &Standing) -> String {
+    let words = match standing.pick {
+        Pick::Yes => "may be picked",
+        Pick::Trial => "was ejected, and the next call may try it",
+        Pick::Weightless => "picked only if no other can be: its weight is 0",
+        Pick::Suspect => "picked only if no other can be: its node was not heard of through Redis",
+        Pick::Full => "not picked: it has as many calls as it takes",
+        Pick::Ejected => {
+            let left = standing.ejected().unwrap_or_default().as_secs_f32();
+            return format!("not picked: its calls failed, it is ejected for {left:.1} s more");
+        }
+        Pick::Leaving => "not picked: it is leaving",
+        Pick::Lost => "not picked: its session is lost",
+        Pick::Silent => "not picked: nothing is heard of it",
+        Pick::NoWay => "not picked: another node has it and cannot be reached",
+        Pick::Unrecognised => "as a later version says",
+    };
+    words.to_owned()
+}
+
+fn source_in_words(standing: &Standing) -> String {
+    let age = format!("{:.1} s ago", standing.age().as_secs_f32());
+    match standing.source {
+        Source::Session => "known by its session, now".to_owned(),
+        Source::LostSession => format!("known by its session, which was lost {age}"),
+        Source::Disk => format!("known from the node's disk, which was read {age}"),
+        Source::Redis if standing.age_ms == 0 => "known from Redis, now".to_owned(),
+        Source::Redis => format!("known from Redis, which was last read {age}"),
+        Source::Unrecognised => "known in a way of a later version".to_owned(),
+    }
+}
+
+/// What the subject would have to say.
+fn miss_in_words(near: &NearMiss, own: &[&str]) -> String {
+    let at = near.field as usize;
+    let field = near.pattern.split(',').nth(at).unwrap_or_default();
+    match own.get(at) {
+        Some(own) => format!("its field {} is {field}, not {own}", at + 1),
+        None => format!("the subject has no field {}, {field}", at + 1),
+    }
+}
+
+fn counted(instances: u32) -> String {
+    match instances {
+        1 => "1 instance".to_owned(),
+        instances => format!("{instances} instances"),
+    }
+}
+
+fn in_json(explained: &Explained) -> Value {
+    let winner = explained.winner.as_ref().map(|winner| {
+        let listed: Vec<_> = winner.listed.iter().map(standing_in_json).collect();
+        json!({
+            "pattern": winner.pattern,
+            "instances": winner.instances,
+            "listed": listed,
+        })
+    });
+    let runners_up = explained.runners_up.iter();
+    let runners_up = runners_up.map(
+        |RunnerUp { pattern, instances }| json!({ "pattern": pattern, "instances": instances }),
+    );
+    let own: Vec<_> = explained.subject.split(',').collect();
+    let near = explained.near.iter().map(|near| {
+        let at = near.field as usize;
+        json!({
+            "pattern": near.pattern,
+            "instances": near.instances,
+            "field": at + 1,
+            "wanted": near.pattern.split(',').nth(at),
+            "found": own.get(at),
+        })
+    });
+    json!({
+        "subject": explained.subject,
+        "winner": winner,
+        "runners_up": runners_up.collect::<Vec<_>>(),
+        "near_misses": near.collect::<Vec<_>>(),
+    })
+}
+
+fn standing_in_json(standing: &Standing) -> Value {
+    let (place, node, node_address) = match &standing.place {
+        Place::Here => ("here", None, None),
+        Place::Node { node, address } => ("node", Some(node.to_string()), Some(address)),
+        Place::Nowhere => ("nowhere", None, None),
+    };
+    let policy = &standing.policy;
+    json!({
+        "instance": standing.instance.to_string(),
+        "identity": standing.identity,
+        "place": place,
+        "node": node,
+        "address": node_address,
+        "state": standing.state.name(),
+        "pick": standing.pick.name(),
+        "ejected_ms": standing.ejected_ms,
+        "in_flight": standing.in_flight,
+        "latency_us": standing.latency_us,
+        "direct_address": standing.address,
+        "source": standing.source.name(),
+        "age_ms": standing.age_ms,
+        "policy": {
+            "idempotent": policy.idempotent,
+            "deadline_ms": policy.deadline_ms,
+            "max_concurrent": policy.max_concurrent,
+            "max_body": policy.max_body,
+            "weight": policy.weight,
+        },
+    })
+}
