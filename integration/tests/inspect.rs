@@ -301,6 +301,7 @@ impl Cluster {
             .node(self.nodes[node].quic)
             .state("/nonexistent")
             .cluster_secret(Secret::new(SECRET).unwrap())
+            .direct(false)
     }
 
     async fn client(&self, node: usize) -> Client {
@@ -359,7 +360,7 @@ async fn a_node_without_redis_says_how_it_does() {
         (&json!(2), &Value::Null)
     );
 
-    let client = node.client().await;
+    let client = Client::connect(node.options().direct(false)).await.unwrap();
     let held = client.clone();
     let call =
         tokio::spawn(async move { held.act::<_, Value>("a:1", &json!({"Do": "hold"})).await });
