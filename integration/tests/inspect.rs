@@ -365,7 +365,7 @@ async fn a_node_without_redis_says_how_it_does() {
     let call =
         tokio::spawn(async move { held.act::<_, Value>("a:1", &json!({"Do": "hold"})).await });
     until_status(&client, "the call", |status| status.in_flight == 1).await;
-    assert_eq!(list(&client, Some("a:2")).await[0].in_flight, 1);
+    assert_eq!(list(&client, Some("a:1")).await[0].in_flight, 1);
     call.abort();
     until_status(&client, "the call to end", |status| status.in_flight == 0).await;
     one.process.kill().await;

@@ -61,7 +61,7 @@ pub struct Route {
     pub place: Place,
     /// Whether it can be called.
     pub state: RouteState,
-    /// Calls that this node has given it, for any of its patterns, and that are not answered.
+    /// Calls of the pattern that the node has given it and that are not answered.
     pub in_flight: u32,
     /// On what terms it serves.
     pub policy: Policy,
