@@ -1,5 +1,5 @@
 //! A node's own routes over a control stream, for a node that has not seen its newest in Redis:
-//! in goes a [`Copy`] at the one end, page by page, out it comes at the other.
+//! in goes a [`struct@Copy`] at the one end, page by page, out it comes at the other.
 
 use std::mem;
 

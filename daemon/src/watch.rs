@@ -246,7 +246,7 @@ impl Watches {
 
     fn route(&self, pattern: &Pattern, members: &Instances<Arc<Member>>) -> Route {
         let first = match members.len() > INSTANCES {
-            true => (u64::from(self.share) * members.len() as u64 >> u32::BITS) as usize,
+            true => ((u64::from(self.share) * members.len() as u64) >> u32::BITS) as usize,
             false => 0,
         };
         let (before, after) = members.as_slice().split_at(first);

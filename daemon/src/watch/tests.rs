@@ -79,7 +79,7 @@ impl Peer {
             ends.chain([subject.len()]).map(|end| &subject[..end])
         };
         if beginnings().any(|key| self.whole.contains(key)) {
-            return beginnings().filter(|key| self.routes.contains(*key)).last();
+            return beginnings().rev().find(|key| self.routes.contains(*key));
         }
         let known = self.single.iter().find(|(key, _)| key == subject);
         known.map(|(_, winner)| winner.as_str())
