@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Longest wait for another node to answer, and to greet.
-const DIAL: Duration = Duration::from_secs(2);
+pub(crate) const DIAL: Duration = Duration::from_secs(2);
 
 /// Longest wait for all routes of another node.
 const COPYING: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ use crate::{
         http::{self, Bodies, HttpContext, Retries},
         quic,
     },
+    neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
     registry::{Registry, RegistryThread, StoreError},
@@ -359,6 +360,7 @@ fn place(
 fn settings(config: &Config) -> Settings {
     Settings {
         grace: config.grace,
+        dial: DIAL,
         ..Settings::default()
     }
 }

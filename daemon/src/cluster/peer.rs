@@ -8,6 +8,8 @@
 //!   |                 '----nobody----- reached <--'  (dialled again after a lease)
 //!   '---- from everywhere when the counter rises
 //! ```
+//!
+//! The dial begins so early that it has ended when the grace does.
 
 use std::time::Duration;
 
@@ -47,7 +49,7 @@ pub(super) struct Peer {
 enum Life {
     Fresh(Duration),
     Suspect(Duration),
-    Dialling(Ticket),
+    Dialling { ticket: Ticket, grace_end: Duration },
     Reached(Duration),
     Redialling(Ticket),
     Condemned(Duration),
@@ -96,7 +98,7 @@ impl Peer {
     pub(super) fn is_suspect(&self) -> bool {
         matches!(
             self.life,
-            Life::Suspect(_) | Life::Dialling(_) | Life::Condemned(_)
+            Life::Suspect(_) | Life::Dialling { .. } | Life::Condemned(_)
         )
     }
 
@@ -136,15 +138,15 @@ impl Peer {
     pub(super) fn age(&mut self, now: Duration, settings: &Settings, dials: bool) -> bool {
         match self.life {
             Life::Fresh(since) if now >= since + settings.lease => {
-                self.life = Life::Suspect(now);
+                self.life = Life::Suspect(since + settings.lease);
                 false
             }
-            Life::Suspect(since) if now >= since + settings.grace && !self.is_previous => {
-                if !dials {
-                    self.life = Life::Condemned(now);
-                }
-                dials
+            Life::Suspect(_) if self.is_previous => false,
+            Life::Suspect(since) if !dials && now >= since + settings.grace => {
+                self.life = Life::Condemned(now);
+                false
             }
+            Life::Suspect(since) => dials && now + settings.dial >= since + settings.grace,
             Life::Reached(since) => now >= since + settings.lease,
             _ => false,
         }
@@ -158,20 +160,27 @@ impl Peer {
         }
     }
 
-    pub(super) fn dialling(&mut self, ticket: Ticket) {
+    /// It is dialled. If its life is not in question, that is for its set only.
+    pub(super) fn dialling(&mut self, ticket: Ticket, settings: &Settings) {
         self.life = match self.life {
             Life::Reached(_) => Life::Redialling(ticket),
-            _ => Life::Dialling(ticket),
+            Life::Suspect(since) => Life::Dialling {
+                ticket,
+                grace_end: since + settings.grace,
+            },
+            other => other,
         };
     }
 
     /// A dial ended.
     pub(super) fn on_dialled(&mut self, now: Duration, ticket: Ticket, alive: bool) {
         self.life = match self.life {
-            Life::Dialling(dial) | Life::Redialling(dial) if dial == ticket && alive => {
-                Life::Reached(now)
-            }
-            Life::Dialling(dial) if dial == ticket => Life::Condemned(now),
+            Life::Fresh(_) => return,
+            _ if alive => Life::Reached(now),
+            Life::Dialling {
+                ticket: dial,
+                grace_end,
+            } if dial == ticket => Life::Condemned(now.max(grace_end)),
             Life::Redialling(dial) if dial == ticket => Life::Suspect(now),
             other => other,
         };

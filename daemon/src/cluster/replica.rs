@@ -272,7 +272,7 @@ impl Replica {
         let Some(peer) = self.peers.get_mut(boot) else {
             return;
         };
-        peer.dialling(ticket);
+        peer.dialling(ticket, &self.settings);
         let dial = Dial {
             boot,
             address: peer.address.clone(),

@@ -33,9 +33,11 @@ pub struct Settings {
     pub hurry: Duration,
     /// How long a boot's counter may stand still before the boot is suspect.
     pub lease: Duration,
-    /// How long a boot is suspect before it is dialled, and the routes of the node's
-    /// earlier boots before they are dropped.
+    /// How long a boot is suspect before its routes are dropped if no dial reaches it, and
+    /// how long the routes of the node's earlier boots stay.
     pub grace: Duration,
+    /// Longest that a dial takes. It begins so long before the grace ends.
+    pub dial: Duration,
     /// A gap between two listings from which on every lease begins afresh.
     pub outage: Duration,
     /// How long the log may lag behind a listing before sets are read.
@@ -52,6 +54,7 @@ impl Default for Settings {
             hurry: Duration::from_millis(100),
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
+            dial: Duration::from_secs(2),
             outage: Duration::from_secs(3),
             patience: Duration::from_millis(200),
             batch: 500,

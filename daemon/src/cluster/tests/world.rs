@@ -26,6 +26,7 @@ pub(super) const SETTINGS: Settings = Settings {
     hurry: Duration::from_millis(100),
     lease: Duration::from_secs(3),
     grace: Duration::from_secs(4),
+    dial: LIMIT,
     outage: Duration::from_secs(3),
     patience: Duration::from_millis(200),
     batch: 2,

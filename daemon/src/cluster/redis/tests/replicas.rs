@@ -24,6 +24,7 @@ const SETTINGS: Settings = Settings {
     hurry: Duration::from_millis(50),
     lease: Duration::from_secs(2),
     grace: Duration::from_secs(1),
+    dial: Duration::from_millis(500),
     outage: Duration::from_secs(1),
     patience: Duration::from_millis(100),
     batch: 500,
