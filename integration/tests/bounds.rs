@@ -47,7 +47,8 @@ async fn an_identity_has_no_more_than_its_share_of_the_calls() {
         .start()
         .await;
     let _service = node.service("one").pattern("a:1").start().await;
-    let client = node.client().await;
+    // The node's shares are of the calls that go through it.
+    let client = Client::connect(node.options().direct(false)).await.unwrap();
     let held: Vec<_> = (0..4)
         .map(|_| {
             let client = client.clone();
@@ -96,7 +97,8 @@ async fn an_identity_has_no_more_than_its_share_of_the_bytes() {
         .start()
         .await;
     let _service = node.service("one").pattern("a:1").start().await;
-    let client = node.client().await;
+    // The node's shares are of the calls that go through it.
+    let client = Client::connect(node.options().direct(false)).await.unwrap();
     // Each takes 256 KiB, since it is passed on as it comes.
     let held: Vec<_> = (0..2)
         .map(|_| {

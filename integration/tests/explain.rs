@@ -161,6 +161,13 @@ async fn each_instance_says_why_it_is_not_picked() {
     .await;
     assert_eq!(ejected.instance.to_string(), bad.instance);
     assert!(ejected.ejected().unwrap() <= Duration::from_secs(60));
+    until("an answer of the good one", async || {
+        client
+            .act::<_, Value>("a:1", &json!({"Do": "name"}))
+            .await
+            .ok()
+    })
+    .await;
     let answered = until_pick(&client, &well.instance, Pick::Yes).await;
     assert!(answered.latency_us.is_some());
 
