@@ -34,7 +34,10 @@ pub struct Attempts {
     waits: usize,
     /// How far it may have got before.
     furthest: Option<Certainty>,
+    /// Instances that are left out until there has been a pause.
     tried: Vec<InstanceId>,
+    /// The last one of them that had no room.
+    full: Option<Failure>,
 }
 
 /// An attempt that failed.
@@ -62,7 +65,7 @@ impl From<Failure> for Failed {
 pub enum Next {
     /// It has failed, with all that it has been through.
     Fail(Box<Failure>),
-    /// It is tried again after a pause, elsewhere than where it has been.
+    /// It is tried again: elsewhere than where it has been if at once, anywhere after a pause.
     Again(Duration),
 }
 
@@ -95,14 +98,13 @@ impl Attempts {
             failure,
             was_idempotent,
         } = failed;
+        let failure = self.whole_of(failure);
         let pause = self.pause(&failure, was_idempotent, budget, now);
         let further = furthest(self.furthest, failure.certainty);
         match pause.filter(|pause| *pause < remaining) {
             Some(pause) => {
                 self.furthest = Some(further);
-                let instance = failure.instance;
-                self.tried
-                    .extend(instance.filter(|id| !self.tried.contains(id)));
+                self.note(failure, pause);
                 Next::Again(pause)
             }
             None => Next::Fail(Box::new(Failure {
@@ -110,6 +112,25 @@ impl Attempts {
                 ..failure
             })),
         }
+    }
+
+    /// That nobody is left to be asked where some had no room says that all are full.
+    fn whole_of(&mut self, failure: Failure) -> Failure {
+        let is_nobody = failure.code == Code::NoInstance && failure.retry_after_ms.is_none();
+        let full = self.full.take().filter(|_| is_nobody);
+        full.unwrap_or(failure)
+    }
+
+    fn note(&mut self, failure: Failure, pause: Duration) {
+        if pause > Duration::ZERO {
+            // Who had no room may have some then, and who was gone may be back.
+            self.tried.clear();
+            return;
+        }
+        let instance = failure.instance;
+        self.tried
+            .extend(instance.filter(|id| !self.tried.contains(id)));
+        self.full = Some(failure).filter(|failure| failure.code == Code::Overloaded);
     }
 
     fn pause(
@@ -326,8 +347,35 @@ mod tests {
         let mut failed =
             |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(Duration::ZERO));
+        assert_eq!(attempts.tried(), [here]);
+        let mut failed =
+            |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(LONGEST_WAIT));
         assert!(matches!(failed(LONGEST_WAIT), Next::Fail(_)));
-        assert_eq!(attempts.tried(), [here]);
+    }
+
+    #[test]
+    fn where_nobody_is_left_but_who_had_no_room_all_are_full() {
+        let mut attempts = Attempts::default();
+        let plenty = budget(1_000);
+        let here = InstanceId([1; 16]);
+        let full = failure(Code::Overloaded, Certainty::Refused)
+            .at_instance(here)
+            .retry_after(LONGEST_WAIT);
+        let nobody = failure(Code::NoInstance, Certainty::NotSent);
+        let mut failed = |failure: &Failure| {
+            attempts.failed(failure.clone().into(), &plenty, Duration::ZERO, LONG)
+        };
+        assert_eq!(failed(&full), Next::Again(Duration::ZERO));
+        assert_eq!(failed(&nobody), Next::Again(LONGEST_WAIT));
+        assert_eq!(attempts.tried(), []);
+        let mut failed = |failure: &Failure| {
+            attempts.failed(failure.clone().into(), &plenty, Duration::ZERO, LONG)
+        };
+        assert_eq!(failed(&full), Next::Again(LONGEST_WAIT));
+        let Next::Fail(last) = failed(&full) else {
+            panic!("it has had its retries");
+        };
+        assert_eq!(last.code, Code::Overloaded);
     }
 }

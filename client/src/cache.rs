@@ -26,7 +26,7 @@ use nano_wire::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use remote::Remote;
+pub(crate) use remote::{LONGEST, Remote};
 use used::{Clock, Used};
 
 /// Answers that are kept; the one that was used longest ago makes room.
@@ -51,6 +51,8 @@ pub(crate) struct Cache {
     book: Mutex<Book>,
     /// There is something to ask.
     asked: Notify,
+    /// An answer has come, or none will.
+    answered: Notify,
 }
 
 /// One snapshot.
@@ -83,6 +85,8 @@ struct Book {
     /// When the session began, unless it has ended, and when the last one ended.
     begun: Option<Instant>,
     ended: Option<Instant>,
+    /// When the session began that there is or was last.
+    last_begun: Option<Instant>,
 }
 
 /// An instance as a candidate for the calls of one pattern.
@@ -91,6 +95,13 @@ pub(crate) struct Target {
     pub(crate) policy: Policy,
     figures: Arc<Figures>,
     is_suspect: bool,
+    /// The pattern may have others that the node did not tell of.
+    may_have_others: bool,
+}
+
+/// Whether these are known to be all instances of their pattern.
+pub(crate) fn are_all(targets: &Instances<Arc<Target>>) -> bool {
+    !targets.is_empty() && !targets.iter().any(|target| target.may_have_others)
 }
 
 impl Cache {
@@ -100,6 +111,7 @@ impl Cache {
             clock: Clock::default(),
             book: Mutex::default(),
             asked: Notify::new(),
+            answered: Notify::new(),
         }
     }
 
@@ -120,11 +132,48 @@ impl Cache {
         None
     }
 
+    /// Who serves a subject in its one form, once the node has said so; `None` if it has said
+    /// that nobody does, or does not answer.
+    pub(crate) async fn learn(&self, subject: &str) -> Option<Instances<Arc<Target>>> {
+        loop {
+            let answered = self.answered.notified();
+            let mut answered = std::pin::pin!(answered);
+            answered.as_mut().enable();
+            let targets = self.find(subject);
+            if targets.is_some() || !self.book.lock().is_asking(subject) {
+                return targets;
+            }
+            answered.await;
+        }
+    }
+
+    /// Whether all instances of a subject's pattern are known, and were before a moment and
+    /// within the session that there is or was last.
+    pub(crate) fn knows_all(&self, subject: &str, before: Instant) -> bool {
+        let known = self.known.load();
+        let is_current = |used: &Used| {
+            let begun = self.book.lock().last_begun;
+            used.came < before && begun.is_some_and(|begun| begun < used.came)
+        };
+        match known.whole.longest_match(subject) {
+            Some((_, used)) => {
+                let route = known.routes.longest_match(subject);
+                route.is_some_and(|(_, targets)| are_all(targets)) && is_current(used)
+            }
+            None => known
+                .single
+                .get(subject)
+                .is_some_and(|single| are_all(&single.targets) && is_current(&single.used)),
+        }
+    }
+
     /// Asks for a subject again, whatever is known of it: it was wrong.
     pub(crate) fn doubt(&self, subject: &str) {
         let mut book = self.book.lock();
-        book.push(Control::Resolve(subject.to_owned()));
-        self.asked.notify_one();
+        if !book.asked.contains_key(subject) {
+            book.push(Control::Resolve(subject.to_owned()));
+            self.asked.notify_one();
+        }
     }
 
     /// The next message for the node, and its number. Safe to cancel. Questions wait while
@@ -147,6 +196,7 @@ impl Cache {
     pub(crate) fn refused(&self, id: u64) {
         self.book.lock().asked.retain(|_, asked| *asked != id);
         self.asked.notify_one();
+        self.answered.notify_waiters();
     }
 
     /// A session has begun whose node knows nothing of what is held here: it is asked for
@@ -157,6 +207,7 @@ impl Cache {
         let single = known.single.iter().map(|(subject, _)| subject);
         let mut book = self.book.lock();
         book.begun = Some(Instant::now());
+        book.last_begun = book.begun;
         book.paused.clear();
         book.asked.clear();
         book.asking = whole
@@ -184,9 +235,10 @@ impl Cache {
         let mut known = Known::clone(&self.known.load());
         if Self::has_asked(id) {
             self.asked.notify_one();
-            if book.asked.remove(&subject) != Some(id) {
+            if book.asked.get(&subject) != Some(&id) {
                 return;
             }
+            book.asked.remove(&subject);
         } else if !known.holds(&subject) {
             // It was dropped while this was on its way.
             book.push(Control::Forget(subject));
@@ -213,6 +265,7 @@ impl Cache {
         }
         self.make_room(&mut known, &mut book);
         self.known.store(Arc::new(known));
+        self.answered.notify_waiters();
     }
 
     /// The instances of a pattern within a whole answer are others now.
@@ -245,7 +298,7 @@ impl Cache {
         let mut book = self.book.lock();
         let now = Instant::now();
         let is_paused = |at: &Instant| now.saturating_duration_since(*at) < PAUSE;
-        if book.paused.get(subject).is_some_and(is_paused) {
+        if book.paused.get(subject).is_some_and(is_paused) || book.asked.contains_key(subject) {
             return;
         }
         if book.paused.len() >= ASKING {
@@ -275,7 +328,11 @@ impl Cache {
             known.drop_answer(&oldest);
             // An answer that is on its way would not be kept up to date.
             book.asked.remove(&oldest);
-            book.push(Control::Forget(oldest));
+            let question = Control::Resolve(oldest);
+            book.asking.retain(|message| *message != question);
+            if let Control::Resolve(oldest) = question {
+                book.push(Control::Forget(oldest));
+            }
             self.asked.notify_one();
         }
     }
@@ -339,6 +396,13 @@ impl Book {
         Some((id, self.asking.pop_front()?))
     }
 
+    /// Whether an answer for a subject may be on its way.
+    fn is_asking(&self, subject: &str) -> bool {
+        let is_question =
+            |message: &Control| matches!(message, Control::Resolve(asked) if asked == subject);
+        self.asked.contains_key(subject) || self.asking.iter().any(is_question)
+    }
+
     fn push(&mut self, message: Control) {
         if self.asking.len() < 2 * HELD && !self.asking.contains(&message) {
             self.asking.push_back(message);
@@ -348,13 +412,19 @@ impl Book {
     /// A pattern and its targets; `None` if it is no pattern, which no node sends.
     fn route(&mut self, route: Route) -> Option<(Pattern, Instances<Arc<Target>>)> {
         let pattern = Pattern::parse(&route.pattern).ok()?;
+        let may_have_others = route.may_have_others();
         let targets = route.instances.into_iter();
-        let targets = targets.map(|instance| self.target(&pattern, instance));
+        let targets = targets.map(|instance| self.target(&pattern, instance, may_have_others));
         let targets = targets.collect();
         Some((pattern, targets))
     }
 
-    fn target(&mut self, pattern: &Pattern, instance: RouteInstance) -> Arc<Target> {
+    fn target(
+        &mut self,
+        pattern: &Pattern,
+        instance: RouteInstance,
+        may_have_others: bool,
+    ) -> Arc<Target> {
         let id = instance.instance;
         let known = self.remotes.get(&id).and_then(Weak::upgrade);
         let remote = known.filter(|known| known.has_identity(&instance.identity));
@@ -370,6 +440,7 @@ impl Book {
             remote,
             policy: instance.policy,
             is_suspect: instance.is_suspect,
+            may_have_others,
         })
     }
 }
@@ -424,3 +495,6 @@ impl Candidate for Target {
         self.policy.max_concurrent
     }
 }
+
+#[cfg(test)]
+mod tests;

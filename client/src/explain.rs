@@ -79,7 +79,9 @@ pub(crate) async fn explain(
         failure(Code::BadRequest, message)
     })?;
     let subject = subject.into_owned();
-    let own = session.cache.explain(&subject, session.time());
+    let calls_itself = session.options.direct;
+    let own = calls_itself.then(|| session.cache.explain(&subject, session.time()));
+    let own = own.flatten();
     let question = Control::Explain(Explain {
         subject: subject.clone(),
         later: Later,

@@ -14,17 +14,14 @@ use std::{
 };
 
 use nano_routing::{Instances, MAX_BYTES, Pattern, PatternError, Tree};
-use nano_wire::message::{Control, ROUTES_LIMIT, Resolved, Route, RouteInstance};
+use nano_wire::message::{Control, ROUTES_LIMIT, Resolved, Route, RouteInstance, TOLD_INSTANCES};
 
 use crate::table::{Changes, Member, Table};
 
 /// Patterns of one answer; where more lie below the one that wins, it is for one subject.
 const PATTERNS: usize = 128;
 
-/// Instances of a pattern that a peer is told of.
-const INSTANCES: usize = 128;
-
-/// Bytes of them, which leave room for the pattern. Each is far smaller.
+/// Bytes of a pattern's instances, which leave room for the pattern. Each is far smaller.
 const INSTANCES_LIMIT: usize = ROUTES_LIMIT - 2 * MAX_BYTES;
 
 /// Answers that a peer may hold; it forgets those that it has not used for long.
@@ -245,12 +242,12 @@ impl Watches {
     }
 
     fn route(&self, pattern: &Pattern, members: &Instances<Arc<Member>>) -> Route {
-        let first = match members.len() > INSTANCES {
+        let first = match members.len() > TOLD_INSTANCES {
             true => ((u64::from(self.share) * members.len() as u64) >> u32::BITS) as usize,
             false => 0,
         };
         let (before, after) = members.as_slice().split_at(first);
-        let told = after.iter().chain(before).take(INSTANCES);
+        let told = after.iter().chain(before).take(TOLD_INSTANCES);
         let mut size = 0;
         let told = told.map(|member| self.instance(member)).take_while(|told| {
             size += told.size();

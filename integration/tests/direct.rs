@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nano_client::{Client, Service, ServiceBuilder};
+use nano_client::{Client, Code, Service, ServiceBuilder};
 use nano_integration::{Load, Node, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -49,6 +49,66 @@ async fn a_warm_client_goes_on_without_its_node_and_learns_what_it_missed() {
     })
     .await;
     assert_eq!(load.end().await, Vec::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_node_a_client_calls_those_that_it_reaches() {
+    let mut node = Node::start().await;
+    let _one = named("a:1", "one").start(node.options()).await.unwrap();
+    let client = node.client().await;
+    warm(&client, &node, "a:1").await;
+    let only_by_node = node.options().direct(false);
+    let _two = named("a:1", "two").start(only_by_node).await.unwrap();
+    until("calls of both", async || {
+        (ask(&client, "a:1").await? == "two").then_some(())
+    })
+    .await;
+    node.process.kill().await;
+    // Less than it waits for a node.
+    let hasty = client.with_timeout(Duration::from_secs(2));
+    let gone = until("calls by the node to end", async || {
+        let mut answers = 0;
+        while ask(&hasty, "a:1").await.as_deref() == Some("one") {
+            answers += 1;
+            if answers == 100 {
+                return Some(answers);
+            }
+        }
+        None
+    });
+    assert_eq!(gone.await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_only_instance_is_full_is_said_and_waited_for() {
+    let node = Node::start().await;
+    let full = node.service("full").pattern("a:1").max_concurrent(1);
+    let _full = full.start().await;
+    let client = node.client().await;
+    let other = node.client().await;
+    let name = json!({"Do": "name"});
+    for client in [&client, &other] {
+        until("calls without the node", async || {
+            let answer: Value = client.act("a:1", &name).await.ok()?;
+            node.process.signal(Signal::STOP);
+            let hasty = client.with_timeout(Duration::from_millis(200));
+            let answered = hasty.act::<_, Value>("a:1", &name).await;
+            node.process.signal(Signal::CONT);
+            answered.ok().map(|_| answer)
+        })
+        .await;
+    }
+    let held = tokio::spawn({
+        let other = other.clone();
+        async move { other.act::<_, Value>("a:1", &json!({"Do": "hold"})).await }
+    });
+    until("the instance to be full", async || {
+        let failure = client.act::<_, Value>("a:1", &name).await.err()?;
+        assert_eq!(failure.code, Code::Overloaded, "{failure}");
+        Some(())
+    })
+    .await;
+    held.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -189,6 +189,17 @@ async fn through_a_node_only_the_idempotent_run_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_calls_through_a_node_only_learns_what_may_run_twice() {
+    let node = Node::start().await;
+    let client = Client::connect(node.options().direct(false)).await.unwrap();
+    let caller = Caller::Library(client);
+    tokio::join!(
+        only_the_idempotent_run_twice(&caller, |name| node.service(name)),
+        what_was_not_idempotent_is_not_tried_again(&caller, |name| node.service(name)),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn through_two_nodes_only_the_idempotent_run_twice() {
     let cluster = Cluster::start(2).await;
     let caller = Caller::Http(cluster.nodes[0].http());

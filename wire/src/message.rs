@@ -306,7 +306,17 @@ pub const ADDRESS_LIMIT: usize = 253 + ":65535".len();
 /// Most bytes of routes that one message carries.
 pub const ROUTES_LIMIT: usize = 48 * 1024;
 
+/// Most instances of one pattern that a node tells of.
+pub const TOLD_INSTANCES: usize = 128;
+
 impl Route {
+    /// Whether the pattern may have instances that it has no room for.
+    #[must_use]
+    pub fn may_have_others(&self) -> bool {
+        // No instance takes as much as half of a message.
+        self.instances.len() >= TOLD_INSTANCES || self.size() > ROUTES_LIMIT / 2
+    }
+
     /// Bytes that it takes in a message or, once read, in memory, at most.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -22,13 +22,16 @@ use crate::{
 
 /// Pause after the first failed attempt to reach an instance; doubled up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+
+/// Patterns whose figures are kept whether they are in use or not.
+const FEW: usize = 16;
 
 /// One instance. Its connection lasts as long as somebody holds it.
 pub(crate) struct Remote {
     pub(crate) instance: InstanceId,
     /// What its calls tell of it, by pattern.
-    figures: Mutex<HashMap<Pattern, Arc<Figures>>>,
+    figures: Mutex<PatternFigures>,
     /// What its certificate has to say; `None` if no certificate can.
     identity: Option<Identity>,
     link: ArcSwapOption<PeerLink>,
@@ -45,6 +48,31 @@ struct Way {
     is_attended: bool,
     failures: u32,
     not_before: Option<Instant>,
+}
+
+/// What calls tell of an instance. What nobody looks at any more is dropped before there is
+/// twice as much as what somebody did.
+#[derive(Default)]
+struct PatternFigures {
+    by_pattern: HashMap<Pattern, Arc<Figures>>,
+    in_use: usize,
+}
+
+impl PatternFigures {
+    fn of(&mut self, pattern: &Pattern) -> Arc<Figures> {
+        if let Some(figures) = self.by_pattern.get(pattern) {
+            return Arc::clone(figures);
+        }
+        if self.by_pattern.len() >= 2 * self.in_use.max(FEW) {
+            self.by_pattern
+                .retain(|_, figures| Arc::strong_count(figures) > 1);
+            self.in_use = self.by_pattern.len();
+        }
+        let figures = Arc::default();
+        self.by_pattern
+            .insert(pattern.clone(), Arc::clone(&figures));
+        figures
+    }
 }
 
 impl Remote {
@@ -68,8 +96,12 @@ impl Remote {
 
     /// What the calls of a pattern tell of it.
     pub(super) fn figures(&self, pattern: &Pattern) -> Arc<Figures> {
-        let mut figures = self.figures.lock();
-        Arc::clone(figures.entry(pattern.clone()).or_default())
+        self.figures.lock().of(pattern)
+    }
+
+    #[cfg(test)]
+    pub(super) fn patterns(&self) -> usize {
+        self.figures.lock().by_pattern.len()
     }
 
     /// Where it can be dialled, if it can. A new address is worth an attempt at once.
@@ -115,7 +147,6 @@ impl Remote {
     /// Calls go out by a connection from now on.
     pub(crate) fn publish(&self, link: &Arc<PeerLink>) {
         self.link.store(Some(Arc::clone(link)));
-        self.way.lock().failures = 0;
     }
 
     /// They no longer do.
@@ -123,16 +154,16 @@ impl Remote {
         self.link.store(None);
     }
 
-    /// The task that dialled it ends, having reached it or not.
-    pub(crate) fn unattended(&self, was_reached: bool) {
+    /// The task that dialled it ends. The way has held if it was one for long, or until the
+    /// instance left; one that breaks again and again is tried ever more rarely.
+    pub(crate) fn unattended(&self, has_held: bool) {
         let mut way = self.way.lock();
         way.is_attended = false;
-        let pause = match was_reached {
-            // It is likely to be gone, or to be leaving.
-            true => FIRST,
-            false => FIRST.saturating_mul(1 << way.failures.min(16)).min(LONGEST),
-        };
-        way.failures += u32::from(!was_reached);
+        if has_held {
+            way.failures = 0;
+        }
+        let pause = FIRST.saturating_mul(1 << way.failures.min(16)).min(LONGEST);
+        way.failures += u32::from(!has_held);
         way.not_before = Some(Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0));
     }
 

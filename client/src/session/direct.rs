@@ -23,7 +23,7 @@ use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicSe
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     ConnectError,
-    cache::Remote,
+    cache::{LONGEST, Remote},
     io::client_config,
     peer::{Peer, PeerLink},
 };
@@ -64,13 +64,14 @@ pub(crate) async fn call(session: Arc<Session>, target: Target) {
         () = target.gone.cancelled() => return,
         () = session.stop.cancelled() => return,
     };
-    let was_reached = match dialled {
+    let has_held = match dialled {
         Ok(Ok((link, sender, receiver))) => {
             if let Some(remote) = target.remote.upgrade() {
                 remote.publish(&link);
             }
-            attend_callee(&session, &target, &link, sender, receiver).await;
-            true
+            let begun = Instant::now();
+            let has_left = attend_callee(&session, &target, &link, sender, receiver).await;
+            has_left || begun.elapsed() >= LONGEST
         }
         Ok(Err(reason)) => {
             tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
@@ -83,7 +84,7 @@ pub(crate) async fn call(session: Arc<Session>, target: Target) {
     };
     if let Some(remote) = target.remote.upgrade() {
         remote.withdraw();
-        remote.unattended(was_reached);
+        remote.unattended(has_held);
     }
 }
 
@@ -126,44 +127,49 @@ async fn dial(
     Ok((link, sender, receiver))
 }
 
-/// Reads what the instance says until one of the two has had enough.
+/// Reads what the instance says until one of the two has had enough; whether it had, and the
+/// connection was not just lost.
 async fn attend_callee(
     session: &Session,
     target: &Target,
     link: &Arc<PeerLink>,
     mut sender: ControlSender,
     mut receiver: ControlReceiver,
-) {
+) -> bool {
     let ended = async {
+        let mut has_left = false;
         loop {
             match receiver.recv().await {
                 Ok((_, Control::Drain)) => {
+                    has_left = true;
                     if let Some(remote) = target.remote.upgrade() {
                         remote.withdraw();
                     }
                     link.drain();
                     link.own_calls_ended().await;
                     if sender.send(0, &Control::Drained).await.is_err() {
-                        return;
+                        return has_left;
                     }
                 }
                 Ok(_) => {}
-                Err(_) => return,
+                Err(_) => return has_left,
             }
         }
     };
-    tokio::select! {
-        () = ended => {}
-        () = session.stop.cancelled() => {}
+    let has_had_enough = tokio::select! {
+        has_left = ended => has_left,
+        () = session.stop.cancelled() => true,
         () = target.gone.cancelled() => {
             link.drain();
             // The last answers may have bodies that are still on their way.
             let _ = timeout(LONGEST_DEADLINE, link.own_calls_ended()).await;
+            true
         }
-    }
+    };
     if !link.is_closed() {
         link.close(Close::Done, "the caller has no more calls");
     }
+    has_had_enough
 }
 
 /// A socket of a service, by which it has its session and takes its callers.

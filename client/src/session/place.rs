@@ -12,7 +12,7 @@ use std::{
 
 use nano_routing::{Instances, NonePicked, Outcome, at_most_half_out, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop,
+    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
     failure::Retry,
     frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
@@ -28,11 +28,14 @@ use super::{Session, State};
 use crate::{
     Body, CallError,
     attempts::{Attempts, Failed, Next, outcome},
-    cache::Target,
+    cache::{Target, are_all},
     dispatch::Dispatcher,
     handler::Origin,
     peer::{FULL_RETRY, PeerLink, Waiter},
 };
+
+/// Longest wait for a node to say whether a call that may have run may be given twice.
+const LEARNING: Duration = Duration::from_secs(1);
 
 /// Calls that wait for room, in their order; one at a time tries.
 #[derive(Default)]
@@ -55,6 +58,8 @@ struct Placed {
     link: Arc<PeerLink>,
     id: CallId,
     answer: oneshot::Receiver<Result<Body, Failure>>,
+    /// Who is at the other end, if it is not a node.
+    instance: Option<InstanceId>,
 }
 
 /// A call that counts as one of an instance's until it has ended.
@@ -139,6 +144,7 @@ impl Session {
 
     /// Gives the call to an instance that is known, or to a node that finds one.
     async fn attempt(self: &Arc<Self>, call: &Outgoing<'_>) -> Result<Body, Failed> {
+        let begun = Instant::now();
         let known = self.targets(call);
         let engaged = match &known {
             Some(targets) => self.engage(call, targets)?,
@@ -148,37 +154,63 @@ impl Session {
             .as_ref()
             .and_then(|engaged| Some((self.place_directly(call, engaged)?, &engaged.target)));
         if let Some((placed, target)) = placed {
-            let was_idempotent = target.policy.idempotent;
-            let answer = placed.answer_of(engaged).await;
+            let (instance, was_idempotent) = (target.remote.instance, target.policy.idempotent);
+            let answer = placed.at(instance).answer_of(engaged).await;
             return answer.map_err(|failure| Failed {
                 failure,
                 was_idempotent,
             });
         }
-        let answer = self.by_node(call, engaged).await;
-        answer.map_err(|failure| Failed {
-            was_idempotent: self.was_idempotent(call, known, &failure),
-            failure,
-        })
+        match self.by_node(call, engaged).await {
+            Ok(answer) => Ok(answer),
+            Err(failure) => Err(Failed {
+                was_idempotent: self.was_idempotent(call, known, begun, &failure).await,
+                failure,
+            }),
+        }
     }
 
     /// Whether whoever a node gave a call to declares that it may be given twice, by what is
-    /// known of it, or was when the call left. If it is not said who that is, all do.
-    fn was_idempotent(
-        &self,
+    /// known of it, or was when the call left, or else a node can say. If it is not said who
+    /// that is, all do.
+    async fn was_idempotent(
+        self: &Arc<Self>,
         call: &Outgoing<'_>,
         known: Option<Instances<Arc<Target>>>,
+        begun: Instant,
         failure: &CallError,
     ) -> bool {
+        if failure.retry() != Retry::IfIdempotent {
+            return false;
+        }
         match failure.instance {
-            Some(instance) => known
-                .or_else(|| self.targets(call))
-                .and_then(|targets| Some(targets.get(&instance)?.policy.idempotent))
-                .unwrap_or(false),
+            Some(instance) => {
+                let targets = match known {
+                    Some(targets) => Some(targets),
+                    None => self.learn(call).await,
+                };
+                targets.is_some_and(|targets| {
+                    let target = targets.get(&instance);
+                    target.is_some_and(|target| target.policy.idempotent)
+                })
+            }
             None => known.is_some_and(|targets| {
-                !targets.is_empty() && targets.iter().all(|target| target.policy.idempotent)
+                targets.iter().all(|target| target.policy.idempotent)
+                    && self.cache.knows_all(&call.subject, begun.into_std())
             }),
         }
+    }
+
+    /// Asks a node who serves a subject.
+    async fn learn(self: &Arc<Self>, call: &Outgoing<'_>) -> Option<Instances<Arc<Target>>> {
+        let (session, subject) = (Arc::clone(self), call.subject.to_string());
+        let until = call.deadline.min(Instant::now() + LEARNING);
+        let learn = async move {
+            timeout_at(until, session.cache.learn(&subject))
+                .await
+                .ok()?
+        };
+        self.io.run(learn).await?
     }
 
     /// Places a call on the connection with its instance, if there is one. What the instance
@@ -197,14 +229,18 @@ impl Session {
 
     /// Picks one of the instances of a subject.
     fn engage(
-        &self,
+        self: &Arc<Self>,
         call: &Outgoing<'_>,
         targets: &Instances<Arc<Target>>,
     ) -> Result<Option<Engaged>, CallError> {
         let now = Instant::now();
         let (tried, may_have_run) = (call.attempts.tried(), call.attempts.may_have_run());
+        let has_node = self.link.load().is_some();
         let is_left_out = |target: &Arc<Target>| {
-            tried.contains(&target.remote.instance) || may_have_run && !target.policy.idempotent
+            tried.contains(&target.remote.instance)
+                || may_have_run && !target.policy.idempotent
+                // It is dialled, for later calls.
+                || !has_node && target.remote.link(self).is_none()
         };
         let time = now - self.begun;
         match pick(targets.candidates(), time, fastrand::u64(..), is_left_out) {
@@ -216,9 +252,9 @@ impl Session {
                 patience: call.deadline - now,
                 outcome: Outcome::Unknown,
             })),
-            Ok(_) | Err(NonePicked::Full) => Err(full()),
-            // A node may know of others by now.
-            Err(NonePicked::Unreachable) => Ok(None),
+            Ok(_) | Err(NonePicked::Full) if are_all(targets) => Err(full()),
+            // A node may know of others, or does by now.
+            Ok(_) | Err(_) => Ok(None),
         }
     }
 
@@ -365,6 +401,7 @@ impl Outgoing<'_> {
                 link: Arc::clone(link),
                 id,
                 answer,
+                instance: None,
             }),
             Err(refused) => Err(refused.reason),
         }
@@ -372,6 +409,12 @@ impl Outgoing<'_> {
 }
 
 impl Placed {
+    /// A call that went to an instance without a node.
+    fn at(mut self, instance: InstanceId) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
     /// The answer of a call that was given to an instance, or to a node in its stead.
     async fn answer_of(self, engaged: Option<Engaged>) -> Result<Body, CallError> {
         match engaged {
@@ -384,19 +427,27 @@ impl Placed {
         let result = self.wait().await;
         engaged.outcome = match &result {
             Ok(_) => Outcome::Answered,
+            // It was a node that failed, or that had given it to another one.
+            Err(failure) if failure.instance != Some(engaged.target.remote.instance) => {
+                Outcome::Unknown
+            }
             Err(failure) => outcome(failure, engaged.patience, &engaged.target.policy),
         };
         result
     }
 
     async fn wait(mut self) -> Result<Body, CallError> {
-        (&mut self.answer).await.unwrap_or_else(|_| {
+        let answer = (&mut self.answer).await.unwrap_or_else(|_| {
             Err(Failure::new(
                 Code::ConnectionLost,
                 Certainty::MaybeExecuted,
                 Hop::Caller,
                 "the library's connection was dropped before an answer came",
             ))
+        });
+        answer.map_err(|failure| CallError {
+            instance: failure.instance.or(self.instance),
+            ..failure
         })
     }
 }
