@@ -8,7 +8,7 @@ use nano_routing::{Outcome, RetryBudget};
 use nano_wire::{
     Certainty, Code, Failure, InstanceId,
     failure::{Blame, Retry},
-    message::Policy,
+    message::{Extensions, Policy},
 };
 
 use crate::options::TIMEOUT;
@@ -35,7 +35,7 @@ pub struct Attempts {
     /// How far it may have got before.
     furthest: Option<Certainty>,
     /// Instances that are left out until there has been a pause.
-    tried: Vec<InstanceId>,
+    tried: Vec<[u8; 16]>,
     /// The last one of them that had no room.
     full: Option<Failure>,
 }
@@ -70,10 +70,21 @@ pub enum Next {
 }
 
 impl Attempts {
-    /// The instances that a further attempt is to leave out.
+    /// Whether a further attempt is to leave an instance out.
     #[must_use]
-    pub fn tried(&self) -> &[InstanceId] {
-        &self.tried
+    pub fn leaves_out(&self, instance: InstanceId) -> bool {
+        self.tried.contains(&instance.0)
+    }
+
+    /// Has a call's header say who is to be left out.
+    pub fn tell<'a>(&'a self, extensions: &mut Extensions<'a>) {
+        if !self.tried.is_empty() {
+            let tried = self.tried.as_flattened();
+            extensions.0.push((Extensions::TRIED, tried));
+        }
+        if self.may_have_run() {
+            extensions.0.push((Extensions::IDEMPOTENT_ONLY, &[]));
+        }
     }
 
     /// Whether the call may have run: a further attempt is only for instances that declare
@@ -127,9 +138,8 @@ impl Attempts {
             self.tried.clear();
             return;
         }
-        let instance = failure.instance;
-        self.tried
-            .extend(instance.filter(|id| !self.tried.contains(id)));
+        let instance = failure.instance.filter(|id| !self.leaves_out(*id));
+        self.tried.extend(instance.map(|id| id.0));
         self.full = Some(failure).filter(|failure| failure.code == Code::Overloaded);
     }
 
@@ -347,7 +357,7 @@ mod tests {
         let mut failed =
             |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(Duration::ZERO));
-        assert_eq!(attempts.tried(), [here]);
+        assert!(attempts.leaves_out(here));
         let mut failed =
             |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(LONGEST_WAIT));
@@ -368,7 +378,7 @@ mod tests {
         };
         assert_eq!(failed(&full), Next::Again(Duration::ZERO));
         assert_eq!(failed(&nobody), Next::Again(LONGEST_WAIT));
-        assert_eq!(attempts.tried(), []);
+        assert!(!attempts.leaves_out(here));
         let mut failed = |failure: &Failure| {
             attempts.failed(failure.clone().into(), &plenty, Duration::ZERO, LONG)
         };

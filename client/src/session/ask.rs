@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
-use nano_wire::{Certainty, Code, Failure, Hop, message::Control};
+use nano_wire::{Code, Failure, Hop, message::Control};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// Of a question, which never has a handler run.
+/// Of what this process did not send, or of a question, which never has a handler run.
 pub(crate) fn failure(code: Code, message: impl Into<Cow<'static, str>>) -> CallError {
-    Failure::new(code, Certainty::NotSent, Hop::Caller, message)
+    Failure::not_sent(code, Hop::Caller, message)
 }

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{Session, State};
+use super::{Session, State, ask::failure};
 use crate::{
     Body, CallError,
     attempts::{Attempts, Failed, Next, outcome},
@@ -234,10 +234,10 @@ impl Session {
         targets: &Instances<Arc<Target>>,
     ) -> Result<Option<Engaged>, CallError> {
         let now = Instant::now();
-        let (tried, may_have_run) = (call.attempts.tried(), call.attempts.may_have_run());
+        let may_have_run = call.attempts.may_have_run();
         let has_node = self.link.load().is_some();
         let is_left_out = |target: &Arc<Target>| {
-            tried.contains(&target.remote.instance)
+            call.attempts.leaves_out(target.remote.instance)
                 || may_have_run && !target.policy.idempotent
                 // It is dialled, for later calls.
                 || !has_node && target.remote.link(self).is_none()
@@ -368,15 +368,8 @@ impl Outgoing<'_> {
 
     /// Gives it to a link, with what a node is to leave out.
     fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
-        let tried = self.attempts.tried().iter();
-        let tried: Vec<u8> = tried.flat_map(|instance| instance.0).collect();
         let mut extensions = Extensions::default();
-        if !tried.is_empty() {
-            extensions.0.push((Extensions::TRIED, &tried));
-        }
-        if self.attempts.may_have_run() {
-            extensions.0.push((Extensions::IDEMPOTENT_ONLY, &[]));
-        }
+        self.attempts.tell(&mut extensions);
         let (sender, answer) = oneshot::channel();
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
@@ -487,8 +480,4 @@ impl Drop for Waiting<'_> {
 fn full() -> Failure {
     let message = "the instances have as many calls in flight as they take";
     failure(Code::Overloaded, message).retry_after(FULL_RETRY)
-}
-
-fn failure(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
-    Failure::new(code, Certainty::NotSent, Hop::Caller, message)
 }

@@ -312,15 +312,8 @@ async fn attempt(
 ) -> Result<(Encoding, Bytes), Failed> {
     let now = Instant::now();
     let remaining = deadline.saturating_duration_since(now);
-    let tried = attempts.tried().iter();
-    let tried: Vec<u8> = tried.flat_map(|instance| instance.0).collect();
     let mut extensions = extensions(headers);
-    if !tried.is_empty() {
-        extensions.0.push((Extensions::TRIED, &tried));
-    }
-    if attempts.may_have_run() {
-        extensions.0.push((Extensions::IDEMPOTENT_ONLY, &[]));
-    }
+    attempts.tell(&mut extensions);
     let header = CallHeader {
         subject,
         remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
