@@ -22,7 +22,7 @@ pub fn named(pattern: &str, name: impl Into<String>) -> ServiceBuilder {
 ///
 /// If none does.
 pub async fn ask(client: &Client, subject: &str) -> Result<String, CallError> {
-    let answer: Value = client.act(subject, &json!({})).await?;
+    let answer: Value = client.act(subject, &json!({"Do": "name"})).await?;
     Ok(answer["Name"].as_str().unwrap_or_default().to_owned())
 }
 

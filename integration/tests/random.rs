@@ -21,7 +21,7 @@ use std::{
 
 use fastrand::Rng;
 use nano_client::{CallError, Client, Code, Service};
-use nano_integration::{Cluster, Load, Way, ask, named, settled, until};
+use nano_integration::{Cluster, Load, ServiceProcess, Way, ask, named, settled, until};
 use redis::cmd;
 use rustix::process::Signal;
 use tokio::time::sleep_until;
@@ -64,12 +64,25 @@ enum Hurt {
     Trimmed,
 }
 
+/// What is held, and by whom.
+struct Registered {
+    pattern: String,
+    /// Its node, unless it may be at any.
+    home: Option<usize>,
+    party: Party,
+}
+
+enum Party {
+    /// Of this process.
+    Own(Service),
+    Process(ServiceProcess),
+}
+
 struct Run {
     random: Rng,
     cluster: Cluster,
     clients: Vec<Client>,
-    /// By its name: what it serves, its home unless it may be anywhere, and itself.
-    services: BTreeMap<String, (String, Option<usize>, Service)>,
+    services: BTreeMap<String, Registered>,
     /// When a service of a pattern left last, whether or not its node has heard of it.
     left: BTreeMap<String, Instant>,
     number: usize,
@@ -92,7 +105,9 @@ impl Run {
     }
 
     async fn round(&mut self, calm: &[(usize, usize)], faults: &[Fault], hurt: Option<Hurt>) {
+        self.come_as_process().await;
         let load = self.load(calm);
+        let frozen = self.freeze();
         for fault in faults {
             self.change().await;
             self.strike(*fault, true).await;
@@ -103,7 +118,7 @@ impl Run {
         }
         self.change().await;
         let mut length = Duration::from_secs_f64(self.random.f64().powi(2) * LONG);
-        if faults.is_empty() && hurt != Some(Hurt::Frozen) {
+        if faults.is_empty() && frozen.is_none() && hurt != Some(Hurt::Frozen) {
             length = Duration::ZERO;
         }
         sleep_until((Instant::now() + length).into()).await;
@@ -111,6 +126,7 @@ impl Run {
         for fault in faults {
             self.strike(*fault, false).await;
         }
+        self.thaw(frozen);
         if hurt == Some(Hurt::Frozen) {
             self.cluster.redis.freeze(false);
         }
@@ -141,26 +157,74 @@ impl Run {
             if self.services.len() > 4 && self.random.bool() {
                 let names: Vec<_> = self.services.keys().cloned().collect();
                 let name = &names[self.random.usize(0..names.len())];
-                let (pattern, home, service) = self.services.remove(name).unwrap();
+                let leaving = self.services.remove(name).unwrap();
+                let (pattern, home) = (&leaving.pattern, leaving.home);
                 eprintln!("  {name} leaves {pattern} (home {home:?})");
-                // Its node may not answer: then it is gone without a word.
-                let patience = Duration::from_millis(self.random.u64(0..1_000));
-                let _ = tokio::time::timeout(patience, service.drain()).await;
-                self.left.insert(pattern, Instant::now());
+                match leaving.party {
+                    Party::Own(service) => {
+                        // Its node may not answer: then it is gone without a word.
+                        let patience = Duration::from_millis(self.random.u64(0..1_000));
+                        let _ = tokio::time::timeout(patience, service.drain()).await;
+                    }
+                    Party::Process(mut service) => service.process.kill().await,
+                }
+                self.left.insert(leaving.pattern, Instant::now());
             } else {
                 self.come().await;
             }
         }
     }
 
-    async fn come(&mut self) {
+    /// A service comes that is a process of its own. All nodes are there.
+    async fn come_as_process(&mut self) {
+        let (name, pattern) = self.draw();
+        let home = self.random.usize(0..NODES);
+        eprintln!("  {name} serves {pattern} as a process (home {home})");
+        let service = self.cluster.service(home, &name).pattern(&pattern);
+        let registered = Registered {
+            pattern,
+            home: Some(home),
+            party: Party::Process(service.start().await),
+        };
+        self.services.insert(name, registered);
+    }
+
+    /// One of the processes may stand still; which.
+    fn freeze(&mut self) -> Option<String> {
+        let mut processes = Vec::new();
+        for (name, registered) in &self.services {
+            if let Party::Process(service) = &registered.party {
+                processes.push((name, service));
+            }
+        }
+        let draw = self.random.usize(0..2 * processes.len().max(1));
+        let (name, service) = processes.get(draw)?;
+        eprintln!("  {name} stands still");
+        service.freeze();
+        Some((*name).clone())
+    }
+
+    /// It goes on, unless it was killed meanwhile.
+    fn thaw(&self, frozen: Option<String>) {
+        let registered = frozen.and_then(|name| self.services.get(&name));
+        if let Some(Party::Process(service)) = registered.map(|it| &it.party) {
+            service.thaw();
+        }
+    }
+
+    /// A name that was not given yet, and a pattern.
+    fn draw(&mut self) -> (String, String) {
         self.number += 1;
-        let name = format!("s{}", self.number);
         let first = self.random.u32(0..FIELDS);
         let pattern = match self.random.u32(0..3) {
             0 => format!("p:{first}"),
             second => format!("p:{first},q:{second}"),
         };
+        (format!("s{}", self.number), pattern)
+    }
+
+    async fn come(&mut self) {
+        let (name, pattern) = self.draw();
         let home = self.random.bool().then(|| self.random.usize(0..NODES));
         let options = match home {
             Some(home) => self.cluster.at(home),
@@ -171,7 +235,13 @@ impl Run {
         // One that finds no node is none.
         if let Ok(service) = named(&pattern, &name).start(options).await {
             eprintln!("  {name} serves {pattern} (home {home:?})");
-            self.services.insert(name, (pattern, home, service));
+            let party = Party::Own(service);
+            let registered = Registered {
+                pattern,
+                home,
+                party,
+            };
+            self.services.insert(name, registered);
         }
     }
 
@@ -268,7 +338,7 @@ impl Run {
 
     fn serve(&self, pattern: &str) -> BTreeSet<&str> {
         let services = self.services.iter();
-        let serve = services.filter(|(_, (own, ..))| own == pattern);
+        let serve = services.filter(|(_, registered)| registered.pattern == pattern);
         serve.map(|(name, _)| name.as_str()).collect()
     }
 
@@ -382,7 +452,7 @@ async fn whatever_happens_every_node_routes_what_is_held_and_nothing_else() {
     let all = mem::take(&mut run.services);
     run.left.extend(
         all.values()
-            .map(|(pattern, ..)| (pattern.clone(), Instant::now())),
+            .map(|registered| (registered.pattern.clone(), Instant::now())),
     );
     drop(all);
     run.settles().await;
