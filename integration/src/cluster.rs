@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use nano_client::{Client, Options, Secret, Service, ServiceBuilder};
 use nano_tls::{Expect, Kind};
 use nano_wire::transport;
+use tokio::process::Command;
 
 use crate::{Node, NodeBuilder, Peer, Redis, TcpProxy, UdpProxy, Way};
 
@@ -187,6 +188,16 @@ impl Cluster {
         let tls = tls.expect("TLS can be configured");
         let dialled = Peer::dial(&self.nodes[node], tls, transport::config()).await;
         dialled.expect("a party of the cluster's own secret is let in")
+    }
+
+    /// A command of the program, told where a node is.
+    #[must_use]
+    pub fn nanod(&self, node: usize, arguments: &[&str]) -> Command {
+        let mut command = crate::nanod();
+        command.args(arguments);
+        command.args(["--node", &self.nodes[node].quic.to_string()]);
+        command.env("NANO_CLUSTER_SECRET", SECRET);
+        command
     }
 
     /// A client of one node.

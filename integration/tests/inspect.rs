@@ -9,10 +9,9 @@ use std::{
 };
 
 use nano_client::{
-    Client, Context, Options, Place, RedisState, Route, RouteState, Secret, Service,
-    ServiceBuilder, Status,
+    Client, Context, Options, Place, Route, RouteState, Secret, Service, ServiceBuilder,
 };
-use nano_integration::{Node, Peer, Process, Redis, nanod, until};
+use nano_integration::{Node, Peer, Process, Redis, nanod, until, until_status};
 use nano_wire::{
     Code, Failure,
     inspect::{ListRoutes, Routes},
@@ -274,7 +273,7 @@ async fn a_long_list_is_whole_while_routes_come_and_go() {
 
 /// Some nodes that share a Redis.
 struct Cluster {
-    redis: Redis,
+    _redis: Redis,
     nodes: Vec<Node>,
 }
 
@@ -291,7 +290,7 @@ impl Cluster {
             started.push(node.start().await);
         }
         Self {
-            redis,
+            _redis: redis,
             nodes: started,
         }
     }
@@ -317,19 +316,6 @@ impl Cluster {
         assert_eq!((code, err.as_str()), (0, ""));
         words
     }
-}
-
-/// Waits until a node says of itself what is wanted.
-async fn until_status(client: &Client, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
-    until(what, async || {
-        let status = client.status().await.unwrap();
-        is_so(&status).then_some(status)
-    })
-    .await
-}
-
-fn is_in_step(status: &Status) -> bool {
-    status.redis.as_ref().is_some_and(RedisState::is_in_step)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -371,41 +357,6 @@ async fn a_node_without_redis_says_how_it_does() {
     one.process.kill().await;
     let lost = until_status(&client, "the loss", |status| status.suspect == 1).await;
     assert_eq!((lost.instances, lost.patterns), (1, 2));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_says_how_it_stands_to_redis() {
-    let cluster = Cluster::start(2).await;
-    let client = cluster.client(0).await;
-    until_status(&client, "the nodes to be in step", |status| {
-        is_in_step(status) && status.nodes == 1
-    })
-    .await;
-    let words = cluster.words(0).await;
-    assert!(
-        words.contains("Redis        in step\nother nodes  1\n"),
-        "{words}"
-    );
-
-    cluster.redis.freeze(true);
-    let _service = serving(["a:1", "a:2"]).start(cluster.at(0)).await.unwrap();
-    let away = until_status(&client, "Redis to be away", |status| {
-        status.redis.is_some_and(|redis| redis.away_ms.is_some())
-    })
-    .await;
-    let redis = away.redis.unwrap();
-    assert_eq!((redis.unreplicated, redis.is_in_step()), (2, false));
-    let later = until_status(&client, "time to pass", |status| {
-        status.redis.unwrap().away_ms > redis.away_ms
-    });
-    assert_eq!(later.await.redis.unwrap().unreplicated, 2);
-    let words = cluster.words(0).await;
-    assert!(words.contains("Redis        away for "), "{words}");
-    assert!(words.contains(", not yet replicated: 2\n"), "{words}");
-
-    cluster.redis.freeze(false);
-    let back = until_status(&client, "the node to be in step", is_in_step).await;
-    assert_eq!((back.patterns, back.instances), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,7 @@ struct Registered {
 enum Party {
     /// Of this process.
     Own(Service),
-    Process(ServiceProcess),
+    Process(Box<ServiceProcess>),
 }
 
 struct Run {
@@ -184,7 +184,7 @@ impl Run {
         let registered = Registered {
             pattern,
             home: Some(home),
-            party: Party::Process(service.start().await),
+            party: Party::Process(Box::new(service.start().await)),
         };
         self.services.insert(name, registered);
     }
