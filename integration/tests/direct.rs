@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use nano_client::{Client, Code, Service, ServiceBuilder};
-use nano_integration::{Load, Node, until};
+use nano_integration::{Cluster, Load, Node, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -101,6 +101,36 @@ async fn that_the_only_instance_is_full_is_said_and_waited_for() {
     })
     .await;
     held.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_more_specific_pattern_wins_under_load_wherever_it_is_registered() {
+    const SUM: &str = "role:math,cmd:sum";
+    const ZERO: &str = "role:math,cmd:sum,return:zero";
+    let cluster = Cluster::start(2).await;
+    let direct = |node| cluster.at(node).direct(true);
+    let _sum = named(SUM, "sum").start(direct(0)).await.unwrap();
+    let client = Client::connect(direct(0)).await.unwrap();
+    warm(&client, &cluster.nodes[0], ZERO).await;
+    let load = Load::paced(&client, ZERO, 4);
+    for node in [1, 0] {
+        let zero = named(ZERO, "zero").start(direct(node)).await.unwrap();
+        until("the longer pattern", async || {
+            (ask(&client, ZERO).await? == "zero").then_some(())
+        })
+        .await;
+        for _ in 0..100 {
+            assert_eq!(ask(&client, ZERO).await.unwrap(), "zero");
+            assert_eq!(ask(&client, SUM).await.unwrap(), "sum");
+        }
+        load.runs(50).await;
+        zero.drain().await;
+        until("the shorter pattern", async || {
+            (ask(&client, ZERO).await? == "sum").then_some(())
+        })
+        .await;
+    }
+    assert_eq!(load.end().await, Vec::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
