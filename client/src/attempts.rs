@@ -19,8 +19,8 @@ const FREE: u32 = 3;
 /// Retries of one call out of the budget.
 const PAID: u32 = 3;
 
-/// Waits of one call for an instance to come back. Together they are short: where nobody
-/// comes back, callers are to know soon.
+/// Waits of one call for an instance to come back, or for news of who takes the place of one
+/// that has left. Together they are short: where nobody comes, callers are to know soon.
 const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 
 /// Longest wait before an overloaded instance is called again.
@@ -157,12 +157,14 @@ impl Attempts {
                 self.free += 1;
                 (self.free <= FREE).then_some(Duration::ZERO)
             }
-            // Who does not say when to come back expects nobody back.
-            Retry::AfterWait if failure.retry_after_ms.is_none() => None,
+            // Who does not say when to come back expects nobody back, but may be yet to hear that
+            // those have left who were asked.
+            Retry::AfterWait if failure.retry_after_ms.is_none() && self.free == 0 => None,
             Retry::AfterWait => {
                 let wait = WAITS.get(self.waits).copied()?;
                 self.waits += 1;
-                budget.take_retry(now).then_some(wait)
+                // As what those who leave refuse costs nothing.
+                (self.free > 0 || budget.take_retry(now)).then_some(wait)
             }
             Retry::Yes | Retry::IfIdempotent => {
                 self.paid += 1;
@@ -362,6 +364,31 @@ mod tests {
             |remaining| attempts.failed(full.clone().into(), &plenty, Duration::ZERO, remaining);
         assert_eq!(failed(LONG), Next::Again(LONGEST_WAIT));
         assert!(matches!(failed(LONGEST_WAIT), Next::Fail(_)));
+    }
+
+    #[test]
+    fn where_who_was_asked_has_left_news_of_it_are_waited_for_and_cost_nothing() {
+        for code in [Code::Draining, Code::NotOwner] {
+            let mut attempts = Attempts::default();
+            let none = budget(0);
+            let here = InstanceId([1; 16]);
+            let left = failure(code, Certainty::Refused).at_instance(here);
+            let nobody = failure(Code::NoInstance, Certainty::NotSent);
+            let mut failed = |failure: &Failure| {
+                attempts.failed(failure.clone().into(), &none, Duration::ZERO, LONG)
+            };
+            assert_eq!(failed(&left), Next::Again(Duration::ZERO));
+            assert_eq!(failed(&nobody), Next::Again(WAITS[0]));
+            assert_eq!(failed(&left), Next::Again(Duration::ZERO));
+            assert_eq!(failed(&nobody), Next::Again(WAITS[1]));
+            let Next::Fail(last) = failed(&nobody) else {
+                panic!("it has waited long enough");
+            };
+            assert_eq!(
+                (last.code, last.certainty),
+                (Code::NoInstance, Certainty::Refused)
+            );
+        }
     }
 
     #[test]

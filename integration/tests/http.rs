@@ -154,6 +154,22 @@ async fn bodies_are_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_still_sends_is_answered_and_not_reset() {
+    let node = Node::builder().flag("--max-body", "64KiB").start().await;
+    // More than sockets hold.
+    let body = " ".repeat(20_000_000);
+    for _ in 0..5 {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let response = node.http().send(request).await;
+        assert_eq!(response.status, 413);
+        assert_eq!(response.header("nano-certainty"), Some("not_sent"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn chunked_pipelined_and_old_requests_are_served() {
     let node = Node::start().await;
     let _service = node.service("one").pattern("a:1").start().await;

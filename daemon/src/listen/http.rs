@@ -5,6 +5,7 @@
 
 mod bodies;
 mod guard;
+mod lingering;
 mod message;
 mod paced;
 mod response;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue, server::conn::http1,
+    HeaderMap, Method, Request, Response, body::{Body, Incoming}, header::HeaderValue, server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,6 +47,7 @@ use crate::switch::{Job, ReplyTo, Switch, bad_subject};
 
 pub use bodies::Bodies;
 use guard::Guard;
+use lingering::{Lingering, Unread};
 use paced::Paced;
 
 pub use message::Message;
@@ -190,16 +192,18 @@ async fn serve(
         return tracing::debug!(%error, "an HTTP connection ended early");
     }
     let has_begun = AtomicBool::new(false);
+    let unread = Unread::default();
+    let stream = Lingering::new(Paced::new(stream), unread.clone());
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
-        let context = Arc::clone(&context);
-        async move { Ok::<_, Infallible>(answer(request, &context, guard).await) }
+        let (context, unread) = (Arc::clone(&context), unread.clone());
+        async move { Ok::<_, Infallible>(answer(request, &context, guard, &unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_LIMIT)
-        .serve_connection(TokioIo::new(Paced::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut first_headers = pin!(sleep(FIRST_HEADERS));
     let (mut is_stopping, mut is_timed) = (false, true);
@@ -232,8 +236,10 @@ async fn answer(
     request: Request<Incoming>,
     context: &HttpContext,
     guard: Guard,
+    unread: &Unread,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
+    unread.set(!body.is_end_stream());
     if let Err(failure) = guard.check(&parts.headers) {
         return response::failed(&failure, None, response::wants_body(&parts.headers));
     }
@@ -249,6 +255,7 @@ async fn answer(
             ));
         }
         let bytes = context.bodies.read(body).await?;
+        unread.set(false);
         let message = Message::parse(&bytes).map_err(bad_request)?;
         wants_body &= !message.service_request;
         let subject = subject.insert(message.pattern);
