@@ -387,8 +387,8 @@ impl Actor {
                 self.remove(instance.session, &pattern, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
+            // It takes calls until it is out of the table: there may be nobody else to take them.
             Command::Leave { instance, done } => {
-                instance.leave();
                 self.remove_session(instance.session, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
