@@ -58,6 +58,9 @@ const LISTED: usize = 4096;
 /// Commands that are committed together.
 const BATCH: usize = 1024;
 
+/// Pause before it is looked again whether other nodes' routes are known.
+const UNKNOWN: Duration = Duration::from_secs(1);
+
 /// When the store is made anew since it has grown past its use.
 const LIMITS: Limits = Limits {
     small: 64 * 1024 * 1024,
@@ -138,7 +141,12 @@ impl Registry {
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
         let (mut store, contents) = Store::open(folder, LIMITS)?;
-        let Contents { routes, boot, sets } = contents;
+        let Contents {
+            routes,
+            boot,
+            sets,
+            known,
+        } = contents;
         if let Some(joined) = &joined {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
@@ -150,7 +158,7 @@ impl Registry {
             published: table,
             changed: Vec::new(),
             changes: broadcast::Sender::new(CHANGES),
-            membership: joined.map(|joined| Membership::new(joined, boot, sets)),
+            membership: joined.map(|joined| Membership::new(joined, boot, sets, known)),
             local: Vec::new(),
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
@@ -524,6 +532,10 @@ impl Actor {
             && at <= now
         {
             self.graces.pop_first();
+            if self.may_be_elsewhere(session) {
+                self.graces.insert((now + UNKNOWN, session));
+                continue;
+            }
             self.remove_session(session, &mut changes);
         }
         if changes.is_empty() {
@@ -537,6 +549,24 @@ impl Actor {
         let _ = self.make_durable(&changes);
         self.publish();
         self.replicate();
+    }
+
+    /// Whether instances of the node's last start may have registered at other nodes, of
+    /// which nothing is known as long as Redis is away.
+    fn may_be_elsewhere(&self, session: u64) -> bool {
+        let knows_others = |membership: &Membership| membership.knows_others();
+        if self.membership.as_ref().is_none_or(knows_others) {
+            return false;
+        }
+        let pattern = self
+            .sessions
+            .get(&session)
+            .and_then(|it| it.patterns.iter().next());
+        let members = pattern.and_then(|pattern| self.table.get(pattern.as_str()));
+        members.is_some_and(|members| {
+            let mut members = members.iter().map(|member| &member.instance);
+            members.any(|instance| instance.session == session && instance.is_restored())
+        })
     }
 
     /// Shows a member in the next snapshot, in the place of the one of the same instance.

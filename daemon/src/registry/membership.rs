@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bincode::{Decode, Encode};
@@ -52,6 +52,10 @@ pub(super) struct Membership {
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
     outlook: watch::Sender<Outlook>,
+    /// When an earlier start of the node has last read Redis, if that is known.
+    read_before: Option<Instant>,
+    /// When it was last stored that Redis is read.
+    noted: Option<Instant>,
     /// By who serves them too: a node that says the same instance is two parties has two.
     elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
@@ -60,6 +64,9 @@ pub(super) struct Membership {
 
 /// Fewest instances of other nodes among which those that are gone are looked for.
 const CLEANING: usize = 1024;
+
+/// Pause before it is stored again that Redis is read.
+const NOTE: Duration = Duration::from_secs(60);
 
 /// Inputs that are taken together, and shown together.
 const BATCH: usize = 256;
@@ -92,8 +99,14 @@ impl Seen {
 
 impl Membership {
     /// With what the store holds: the node's start before this one, whose routes are the
-    /// registry's own, and other nodes' sets, which show with the first input.
-    pub(super) fn new(joined: Joined, previous: Option<Boot>, foreign: Vec<RestoredSet>) -> Self {
+    /// registry's own, other nodes' sets, which show with the first input, and when Redis was
+    /// last read.
+    pub(super) fn new(
+        joined: Joined,
+        previous: Option<Boot>,
+        foreign: Vec<RestoredSet>,
+        known: Option<SystemTime>,
+    ) -> Self {
         let own = joined.identity.boot;
         let previous = previous.map(|boot| RestoredSet {
             boot,
@@ -124,6 +137,8 @@ impl Membership {
             answers,
             neighbours: joined.neighbours,
             outlook: watch::Sender::default(),
+            read_before: known.and_then(|known| Instant::now().checked_sub(known.elapsed().ok()?)),
+            noted: None,
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
         }
@@ -185,8 +200,25 @@ impl Membership {
             self.note(output.effects, &mut seen);
         }
         let suspect_instances = self.neighbours.suspect_instances();
-        Outlook::publish(&self.outlook, &self.replica, self.begun, suspect_instances);
+        let begun = (self.begun, self.read_before);
+        Outlook::publish(&self.outlook, &self.replica, begun, suspect_instances);
+        seen.store.extend(self.note_known());
         seen
+    }
+
+    /// Whether all that other nodes have in Redis is known here.
+    pub(super) fn knows_others(&self) -> bool {
+        let standing = self.replica.standing();
+        standing.away_since.is_none() && standing.behind == 0
+    }
+
+    /// What is to be stored now and then, so that the next start can say how old it all is.
+    fn note_known(&mut self) -> Option<Change> {
+        let is_due = self.noted.is_none_or(|noted| noted.elapsed() >= NOTE);
+        (is_due && self.knows_others()).then(|| {
+            self.noted = Some(Instant::now());
+            Change::known(SystemTime::now())
+        })
     }
 
     /// What to answer a node that holds this version of the own routes.
