@@ -11,6 +11,7 @@
 mod durability;
 mod elsewhere;
 mod folder;
+mod losses;
 mod membership;
 mod outlook;
 mod parties;
@@ -39,6 +40,7 @@ use crate::{
     table::{Changes, Instance, Member, Published, Table},
 };
 
+use losses::Losses;
 pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
@@ -164,6 +166,7 @@ impl Registry {
             graces: BTreeSet::new(),
             grace,
             next_renewal: None,
+            losses: Losses::new(Instant::now(), grace),
         };
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
@@ -248,6 +251,7 @@ struct Actor {
     grace: Duration,
     /// There is no store, and another attempt to make one comes no sooner.
     next_renewal: Option<Instant>,
+    losses: Losses,
 }
 
 /// Commands that are committed together, as far as they have been taken.
@@ -295,9 +299,18 @@ impl Actor {
                 () = at(next_grace) => self.end_graces(Instant::now()),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
+            self.note_losses();
         }
         // The table holds connections, and they the switch with its view of the table.
         self.published.store(Arc::default());
+    }
+
+    fn note_losses(&mut self) {
+        let census = self.published.census();
+        let elsewhere = self.membership.as_ref();
+        let elsewhere = elsewhere.map_or(0, Membership::suspect_instances);
+        let suspect = census.lost() + elsewhere;
+        self.losses.note(suspect, census.known(), Instant::now());
     }
 
     /// Publishes what the store holds: nobody has a session yet.

@@ -199,11 +199,16 @@ impl Membership {
             }
             self.note(output.effects, &mut seen);
         }
-        let suspect_instances = self.neighbours.suspect_instances();
+        let suspect_instances = self.suspect_instances();
         let begun = (self.begun, self.read_before);
         Outlook::publish(&self.outlook, &self.replica, begun, suspect_instances);
         seen.store.extend(self.note_known());
         seen
+    }
+
+    /// Instances that suspect nodes have.
+    pub(super) fn suspect_instances(&self) -> usize {
+        self.neighbours.suspect_instances()
     }
 
     /// Whether all that other nodes have in Redis is known here.
@@ -364,6 +369,5 @@ fn tell(alarm: &Alarm) {
         Alarm::Evicting => tracing::error!(
             "Redis may evict keys, and routes with them; set its maxmemory-policy to noeviction"
         ),
-        Alarm::MostSuspect => tracing::error!("more than half of all routes are suspect"),
     }
 }
