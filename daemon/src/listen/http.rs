@@ -356,8 +356,8 @@ async fn attempt(
         Err(failure) => Err(*failure),
     };
     whole.map_err(|failure| Failed {
-        failure,
         was_idempotent,
+        ..failure.into()
     })
 }
 
