@@ -1,11 +1,22 @@
-//! What the nodes of a cluster route, found out as anybody would: by calling.
+//! What the nodes of a cluster route, found out as anybody would: by calling, and by asking
+//! for their tables.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
-use nano_client::{CallError, Client, Code, Service, ServiceBuilder};
+use nano_client::{CallError, Client, Code, InstanceId, RouteState, Service, ServiceBuilder};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::until;
+
+/// How long nodes may take to list what is registered, once Redis answers again.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// Routes, each a pattern and the instance that serves it.
+pub type Table = BTreeSet<(String, InstanceId)>;
 
 /// A service of one pattern that answers with its name.
 pub fn named(pattern: &str, name: impl Into<String>) -> ServiceBuilder {
@@ -48,4 +59,46 @@ pub async fn settled(clients: &[Client], table: &[(&str, Option<&str>)]) -> Dura
         }
     }
     since.elapsed()
+}
+
+/// Waits until every client's node lists these routes and no others, and can call all of them.
+/// How long after `since` that was.
+///
+/// # Panics
+///
+/// If one lists anything else so long after `since`.
+pub async fn all_list(
+    clients: &[Client],
+    table: &Table,
+    since: Instant,
+    limit: Duration,
+) -> Duration {
+    let wanted = table.iter().cloned();
+    let wanted: Listed = wanted.map(|route| (route, RouteState::Ready)).collect();
+    for (node, client) in clients.iter().enumerate() {
+        loop {
+            let listed = list(client).await;
+            if listed.as_ref() == Ok(&wanted) {
+                break;
+            }
+            assert!(
+                since.elapsed() < limit,
+                "after {limit:?} node {node} lists {listed:#?} and not {wanted:#?}"
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    since.elapsed()
+}
+
+type Listed = BTreeMap<(String, InstanceId), RouteState>;
+
+async fn list(client: &Client) -> Result<Listed, CallError> {
+    let mut routes = client.routes(None)?;
+    let mut listed = Listed::new();
+    while let Some(page) = routes.next_page().await? {
+        let page = page.into_iter();
+        listed.extend(page.map(|route| ((route.pattern, route.instance), route.state)));
+    }
+    Ok(listed)
 }

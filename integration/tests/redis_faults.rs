@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use nano_client::{Client, Service};
-use nano_integration::{Cluster, Load, Way, named, settled};
+use nano_integration::{Cluster, Load, SOON, Table, Way, all_list, named, settled};
 use redis::cmd;
 use tokio::time::sleep_until;
 
@@ -49,7 +49,7 @@ impl Running {
             running.register(node).await;
             running.add(under_load(node), node).await;
         }
-        running.settles("at first").await;
+        running.settles(Instant::now(), "at first").await;
         for (from, client) in running.clients.iter().enumerate() {
             for to in (0..3).filter(|to| *to != from) {
                 running.load.push(Load::paced(client, &under_load(to), 2));
@@ -87,18 +87,21 @@ impl Running {
         }
     }
 
-    /// Waits until every node has what is registered, and nothing else; says how long it
-    /// took.
-    async fn settles(&self, when: &str) {
-        self.settles_at(&self.clients, when).await;
+    /// Waits until every node has what is registered, and nothing else, which it has to in
+    /// time after `since`, when it could read Redis again.
+    async fn settles(&self, since: Instant, when: &str) {
+        self.settles_at(&self.clients, since, when).await;
     }
 
-    async fn settles_at(&self, clients: &[Client], when: &str) {
+    async fn settles_at(&self, clients: &[Client], since: Instant, when: &str) {
+        let registered = self.registered.iter();
+        let table = registered.map(|(pattern, _, service)| (pattern.clone(), service.instance()));
+        let took = all_list(clients, &table.collect::<Table>(), since, SOON).await;
+        eprintln!("{when}: the tables were right after {took:?}");
         let registered = self.registered.iter().map(|(pattern, ..)| pattern.as_str());
         let mut table: Vec<_> = registered.map(|it| (it, Some(it))).collect();
         table.extend(self.gone.iter().map(|pattern| (pattern.as_str(), None)));
-        let took = settled(clients, &table).await;
-        eprintln!("{when}: the tables were right after {took:?}");
+        settled(clients, &table).await;
     }
 
     /// Ends it: a node that comes new finds in Redis what is registered, and not one call
@@ -106,7 +109,7 @@ impl Running {
     async fn ends(mut self) {
         self.cluster.add().await;
         let new = [self.cluster.client(3).await];
-        self.settles_at(&new, "a new node").await;
+        self.settles_at(&new, Instant::now(), "a new node").await;
         self.runs().await;
         for load in self.load {
             assert_eq!(load.end().await, []);
@@ -129,9 +132,10 @@ async fn a_redis_that_is_killed_and_comes_back_empty_is_filled_again() {
     let mut running = Running::start().await;
     for node in 0..3 {
         running.cluster.redis.lose_everything().await;
+        let since = Instant::now();
         running.register(node).await;
         running.remove((node + 1) % 3).await;
-        running.settles("after a kill").await;
+        running.settles(since, "after a kill").await;
         running.runs().await;
     }
     running.ends().await;
@@ -142,9 +146,10 @@ async fn a_flushed_redis_is_filled_again() {
     let mut running = Running::start().await;
     for node in 0..3 {
         running.cluster.redis.order("FLUSHALL").await;
+        let since = Instant::now();
         running.register(node).await;
         running.remove((node + 1) % 3).await;
-        running.settles("after a flush").await;
+        running.settles(since, "after a flush").await;
         running.runs().await;
     }
     running.ends().await;
@@ -167,9 +172,8 @@ async fn a_node_that_missed_a_flush_and_more_writes_than_before_catches_up() {
         running.remove(2).await;
         running.runs().await;
         running.cluster.cut_from_redis(2, Way::Open);
-        running
-            .settles(&format!("after a flush unseen ({way:?})"))
-            .await;
+        let when = format!("after a flush unseen ({way:?})");
+        running.settles(Instant::now(), &when).await;
         running.ends().await;
     }
 }
@@ -185,7 +189,22 @@ async fn a_redis_that_stands_still_costs_nothing_and_nobody_a_route() {
     last(FROZEN).await;
     running.runs().await;
     running.cluster.redis.freeze(false);
-    running.settles("after a freeze").await;
+    running.settles(Instant::now(), "after a freeze").await;
+    running.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_slow_costs_nothing() {
+    let mut running = Running::start().await;
+    for node in 0..3 {
+        running.cluster.redis.order("CLIENT PAUSE 1500 ALL").await;
+        running.register(node).await;
+        running.remove((node + 1) % 3).await;
+        running.runs().await;
+    }
+    // Answered once the last pause is over.
+    running.cluster.redis.order("CLIENT PAUSE 1 ALL").await;
+    running.settles(Instant::now(), "after pauses").await;
     running.ends().await;
 }
 
@@ -197,12 +216,14 @@ async fn a_redis_that_goes_back_in_time_takes_nobody_with_it() {
         running.register(node).await;
         running.remove(node).await;
     }
-    running.settles("before the older dump").await;
+    running
+        .settles(Instant::now(), "before the older dump")
+        .await;
     running.cluster.redis.restore(&older).await;
-    running.settles("after an older dump").await;
+    running.settles(Instant::now(), "after an older dump").await;
     running.register(0).await;
     running.remove(1).await;
-    running.settles("and a change more").await;
+    running.settles(Instant::now(), "and a change more").await;
     running.ends().await;
 }
 
@@ -217,7 +238,7 @@ async fn a_node_that_was_away_while_the_log_was_trimmed_catches_up() {
         running.remove(node).await;
     }
     running
-        .settles_at(&running.clients[..2], "where Redis is")
+        .settles_at(&running.clients[..2], Instant::now(), "where Redis is")
         .await;
     let mut trim = cmd("XTRIM");
     trim.arg(LOG).arg("MAXLEN").arg(1);
@@ -226,7 +247,7 @@ async fn a_node_that_was_away_while_the_log_was_trimmed_catches_up() {
     running.register(0).await;
     running.runs().await;
     running.cluster.cut_from_redis(2, Way::Open);
-    running.settles("after a trimmed log").await;
+    running.settles(Instant::now(), "after a trimmed log").await;
     running.ends().await;
 }
 
@@ -237,7 +258,7 @@ async fn nobody_is_forgotten_that_cannot_put_its_routes_back_yet() {
     for damage in 0..3 {
         running.register(0).await;
         running.remove(0).await;
-        running.settles("before").await;
+        running.settles(Instant::now(), "before").await;
         running.cluster.cut_from_redis(0, Way::Silent);
         match damage {
             0 => running.cluster.redis.order("FLUSHALL").await,
@@ -245,10 +266,13 @@ async fn nobody_is_forgotten_that_cannot_put_its_routes_back_yet() {
             _ => running.cluster.redis.restore(&older).await,
         }
         last(BEATS).await;
-        running.settles("while its owner is away").await;
+        running
+            .settles(Instant::now(), "while its owner is away")
+            .await;
         running.cluster.cut_from_redis(0, Way::Open);
+        let since = Instant::now();
         running.register(0).await;
-        running.settles("once its owner is back").await;
+        running.settles(since, "once its owner is back").await;
     }
     running.ends().await;
 }
