@@ -54,10 +54,20 @@ impl Redis {
         self.address
     }
 
+    /// Ends it by SIGKILL.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again once it has ended, empty.
+    pub async fn start_again(&mut self) {
+        self.process = serve(self.address, &self.folder).await;
+    }
+
     /// Ends it by SIGKILL, and starts it again, empty.
     pub async fn lose_everything(&mut self) {
-        self.process.kill().await;
-        self.process = serve(self.address, &self.folder).await;
+        self.kill().await;
+        self.start_again().await;
     }
 
     /// What it holds, as it writes it to its disk.
@@ -78,9 +88,9 @@ impl Redis {
     ///
     /// If the system does not allow it.
     pub async fn restore(&mut self, dump: &[u8]) {
-        self.process.kill().await;
+        self.kill().await;
         fs::write(self.dump_file(), dump).expect("the folder can be written");
-        self.process = serve(self.address, &self.folder).await;
+        self.start_again().await;
         fs::remove_file(self.dump_file()).expect("it was there");
     }
 

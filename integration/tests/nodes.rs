@@ -51,7 +51,7 @@ async fn nodes_that_are_upgraded_one_at_a_time_cost_no_call() {
     let (mut b, _at_b) = place("b", &authority).await;
     let _asked_at_a = a.service("asked").pattern("asked").start().await;
     let _asked_at_b = b.service("asked").pattern("asked").start().await;
-    let client = Client::connect(either(&a, &b)).await.unwrap();
+    let client = Client::connect(either(&a, &b).direct(false)).await.unwrap();
     // Handlers that call in turn are the hard case: their calls are accepted calls' own.
     let inner = json!({"Do": "sleep", "Ms": 5});
     let task = json!({"Pattern": "a:1", "Do": "ask", "Subject": "asked", "Message": inner});
@@ -92,7 +92,7 @@ async fn services_that_know_both_nodes_move_before_their_callers_do() {
         .start()
         .await;
     let _service = a.service("one").or_at(&[&b]).pattern("a:1").start().await;
-    let client = Client::connect(either(&a, &b)).await.unwrap();
+    let client = Client::connect(either(&a, &b).direct(false)).await.unwrap();
     b = b.start_again().await;
     let inner = json!({"Do": "sleep", "Ms": 5});
     let task = json!({"Do": "ask", "Subject": "asked", "Message": inner});

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use nano_client::Client;
+use nano_client::{Client, Service};
 use nano_integration::{Cluster, Load, all_hear, ask, named, settled};
 use serde_json::json;
 
@@ -16,10 +16,39 @@ async fn ask_for(clients: &[Client], subjects: &[&str]) {
     }
 }
 
+/// Callers through some nodes of a service that stays, of whom none may fail.
+struct Bystanders {
+    load: Vec<Load>,
+    _service: Service,
+}
+
+impl Bystanders {
+    async fn start(cluster: &Cluster, clients: &[Client]) -> Self {
+        let service = named("stays:1", "stays")
+            .start(cluster.at(0))
+            .await
+            .unwrap();
+        all_hear(clients, "stays:1", Some("stays")).await;
+        let load = clients.iter();
+        Self {
+            load: load.map(|it| Load::paced(it, "stays:1", 1)).collect(),
+            _service: service,
+        }
+    }
+
+    async fn end(self) {
+        for load in self.load {
+            load.runs(10).await;
+            assert_eq!(load.end().await, []);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_most_specific_pattern_wins_in_every_order_at_any_nodes() {
     let cluster = Cluster::start(3).await;
     let clients = cluster.clients().await;
+    let bystanders = Bystanders::start(&cluster, &clients).await;
     let mut number = 0;
     for general_is_first in [true, false] {
         for (general_at, specific_at) in [(0, 0), (0, 1), (1, 0), (2, 1)] {
@@ -67,12 +96,14 @@ async fn the_most_specific_pattern_wins_in_every_order_at_any_nodes() {
             }
         }
     }
+    bystanders.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_are_compared_whole_however_often_a_neighbour_was_asked_for() {
     let cluster = Cluster::start(2).await;
     let clients = cluster.clients().await;
+    let bystanders = Bystanders::start(&cluster, &clients).await;
     let sum = named("role:math,cmd:sum", "sum");
     let _sum = sum.start(cluster.at(0)).await.unwrap();
     let summary = "role:math,cmd:summary";
@@ -86,11 +117,13 @@ async fn fields_are_compared_whole_however_often_a_neighbour_was_asked_for() {
         .unwrap();
     all_hear(&clients, summary, Some("summary")).await;
     all_hear(&clients, "role:math,cmd:sum", Some("sum")).await;
+    bystanders.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_asked_for_the_general_pattern_first_after_its_start_knows_the_specific() {
     let mut cluster = Cluster::start(3).await;
+    let bystanders = Bystanders::start(&cluster, &cluster.clients().await[..2]).await;
     let general = named("role:math,cmd:sum", "sum");
     let _general = general.start(cluster.at(0)).await.unwrap();
     let specific = named("role:math,cmd:sum,return:zero", "zero");
@@ -119,6 +152,7 @@ async fn a_node_that_is_asked_for_the_general_pattern_first_after_its_start_know
         table[2],
     ];
     settled(&cluster.clients().await, &table).await;
+    bystanders.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
