@@ -6,7 +6,8 @@
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
 //! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`]
-//! and [`status`] tell whoever asks of the routes and of the node.
+//! and [`status`] tell whoever asks of the routes and of the node. [`lag`] says when a thread has
+//! too much to do.
 
 pub mod cli;
 pub mod cluster;
@@ -14,6 +15,7 @@ mod command;
 pub mod config;
 pub mod descriptors;
 pub mod explain;
+pub mod lag;
 pub mod listen;
 pub mod listing;
 pub mod neighbours;

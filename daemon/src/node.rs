@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
+    lag,
     listen::{
         self, BindError, Listeners,
         http::{self, Bodies, HttpContext, Retries},
@@ -406,10 +407,16 @@ impl DataThread {
         );
         // Counted, since what it accepts last is to be waited for.
         let accept_http = self.http.tasks.track_future(accept_http);
-        tokio::join!(accept_quic, accept_http);
-        // Connections go on; new ones are refused.
-        self.endpoint.set_server_config(None);
-        self.serving.cancelled().await;
+        let serve = async {
+            tokio::join!(accept_quic, accept_http);
+            // Connections go on; new ones are refused.
+            self.endpoint.set_server_config(None);
+            self.serving.cancelled().await;
+        };
+        tokio::select! {
+            () = serve => {}
+            () = lag::watch() => {}
+        }
         self.endpoint
             .close(Close::Done.code(), b"the node has stopped");
         self.session.tasks.close();

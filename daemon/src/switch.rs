@@ -25,6 +25,7 @@ use nano_wire::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    lag,
     listen::HttpAnswer,
     quota::{CallPermit, Usage},
     table::{Member, Published},
@@ -116,6 +117,9 @@ impl Switch {
         };
         if header.remaining_us == 0 {
             return reply_to.fail(&too_late());
+        }
+        if lag::is_over() {
+            return reply_to.fail(&over());
         }
         // 2. The subject in its one form.
         let subject = match canonical(header.subject) {
@@ -490,6 +494,11 @@ fn not_sent(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
 fn looped(subject: &str) -> Failure {
     let message = format!("the call to {subject:?} passed through too many hops");
     not_sent(Code::Loop, message)
+}
+
+fn over() -> Failure {
+    let message = "the node has more calls than it can pass on in time";
+    not_sent(Code::Overloaded, message).retry_after(lag::RETRY)
 }
 
 fn too_late() -> Failure {
