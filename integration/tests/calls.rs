@@ -103,17 +103,16 @@ async fn a_handler_acts_within_its_callers_deadline() {
     assert_eq!(answer["Name"], "asked");
 
     let short = client.with_timeout(Duration::from_millis(200));
-    let failure = short
-        .act::<_, Value>("ask", &ask(json!({"Do": "hold"})))
-        .await
-        .unwrap_err();
-    // Both calls have one deadline: whichever side notices first tells.
-    let is_deadline = failure.code == Code::Deadline
-        || failure.code == Code::HandlerFailed && failure.message.contains("deadline");
-    assert!(is_deadline, "{failure}");
     until("the asked handler to be stopped too", async || {
+        let asked = short.act::<_, Value>("ask", &ask(json!({"Do": "hold"})));
+        let failure = asked.await.unwrap_err();
+        // Both calls have one deadline: whichever side notices first tells.
+        let is_deadline = failure.code == Code::Deadline
+            || failure.code == Code::HandlerFailed && failure.message.contains("deadline");
+        assert!(is_deadline, "{failure}");
         let count: Value = client.act("asked", &json!({"Do": "count"})).await.unwrap();
-        (count["Stopped"] == 1).then_some(())
+        // Where the machine is slow it may not have begun in time.
+        (count["Stopped"].as_u64() > Some(0)).then_some(())
     })
     .await;
 }
