@@ -20,18 +20,23 @@ impl Authority {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let issuer = Issuer::create(TRUST_DOMAIN).expect("an authority can be made");
-        for kind in ["node", "service", "client"] {
-            let name: Name = format!("{kind}/test").parse().expect("a name");
+        for (party, name) in [
+            ("node", "node/test"),
+            ("service", "service/test"),
+            ("other", "service/other"),
+            ("client", "client/test"),
+        ] {
+            let name: Name = name.parse().expect("a name");
             let bundle = issuer.issue(&name, LEAF_LIFETIME);
-            let written = bundle.and_then(|bundle| bundle.write(&folder.path().join(kind)));
+            let written = bundle.and_then(|bundle| bundle.write(&folder.path().join(party)));
             written.expect("certificates can be issued");
         }
         Self(Arc::new(folder))
     }
 
-    /// What a party of a kind, `node`, `service` or `client`, shows.
+    /// What a party shows: a `node`, a `service`, an `other` one, or a `client`.
     #[must_use]
-    pub fn folder(&self, kind: &str) -> PathBuf {
-        self.0.path().join(kind)
+    pub fn folder(&self, party: &str) -> PathBuf {
+        self.0.path().join(party)
     }
 }

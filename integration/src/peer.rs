@@ -1,7 +1,7 @@
 //! A peer of the node that is written by hand: QUIC with a certificate that the node takes,
 //! and then whatever a test sends.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use nano_tls::{Bundle, Expect};
@@ -62,11 +62,28 @@ impl Peer {
         tls: ClientConfig,
         transport: Arc<TransportConfig>,
     ) -> Result<Self, ConnectionError> {
+        Self::dial_at(node.quic, tls, transport).await
+    }
+
+    /// As [`dial`](Self::dial), of whoever is at an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`dial`](Self::dial).
+    ///
+    /// # Panics
+    ///
+    /// As [`dial`](Self::dial).
+    pub async fn dial_at(
+        address: SocketAddr,
+        tls: ClientConfig,
+        transport: Arc<TransportConfig>,
+    ) -> Result<Self, ConnectionError> {
         let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 suits QUIC");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(transport);
         let endpoint = Endpoint::client(any_address()).expect("loopback has a free port");
-        let connecting = endpoint.connect_with(config, node.quic, "nanod");
+        let connecting = endpoint.connect_with(config, address, "nanod");
         let connection = connecting.expect("the address is valid").await?;
         Ok(Self {
             connection,

@@ -1,6 +1,7 @@
 //! One process of a test: signalled by its pid, killed when dropped.
 
 use std::{
+    collections::HashSet,
     fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -221,6 +222,29 @@ impl Process {
         Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
     }
 
+    /// Whether each of its threads has stopped after `SIGSTOP`, which they do one by one.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let mut threads = threads.expect("the process is still there").flatten();
+        threads.all(|thread| {
+            // The name may hold anything; what follows its end begins with the state.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
+    }
+
+    /// The ports of its UDP sockets.
+    #[must_use]
+    pub fn udp_ports(&self) -> Vec<u16> {
+        udp_ports(self.pid())
+    }
+
     fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("the process is still there");
@@ -230,27 +254,24 @@ impl Process {
     }
 }
 
-/// Whether a process has a UDP socket on a port, as proc(5) tells.
-pub(crate) fn has_udp_port(pid: u32, port: u16) -> bool {
+/// The ports of a process's UDP sockets over IPv4, as proc(5) tells.
+pub(crate) fn udp_ports(pid: u32) -> Vec<u16> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    let links = files.into_iter().flatten().flatten();
+    let links: HashSet<PathBuf> = links
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .collect();
     let sockets = fs::read_to_string("/proc/net/udp").unwrap_or_default();
     // Address and port in hexadecimal, and the inode; see proc_net_udp in the kernel.
-    let inode = sockets.lines().skip(1).find_map(|line| {
+    let port = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (_, local) = fields.get(1)?.rsplit_once(':')?;
-        let is_it = u16::from_str_radix(local, 16) == Ok(port);
-        is_it.then(|| fields.get(9).copied().unwrap_or_default().to_owned())
-    });
-    let Some(inode) = inode else {
-        return false;
+        let (_, port) = fields.get(1)?.rsplit_once(':')?;
+        let link = PathBuf::from(format!("socket:[{}]", fields.get(9)?));
+        links
+            .contains(&link)
+            .then(|| u16::from_str_radix(port, 16).ok())?
     };
-    let link = PathBuf::from(format!("socket:[{inode}]"));
-    let files = fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten();
-    let mut links = files
-        .flatten()
-        .filter_map(|file| fs::read_link(file.path()).ok());
-    links.any(|other| other == link)
+    sockets.lines().skip(1).filter_map(port).collect()
 }
 
 /// Keeps what a process says, and passes it on to whoever reads the test's own output.

@@ -1,11 +1,11 @@
 //! A service as a process: the test's own `test-service`, which does what messages say.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use crate::{Node, Process, node::built};
+use crate::{Node, Process, node::built, until};
 
 /// How a service is to be started.
 pub struct ServiceBuilder {
@@ -64,6 +64,20 @@ impl ServiceBuilder {
     #[must_use]
     pub fn through_node(mut self) -> Self {
         self.flags.push("--through-node".to_owned());
+        self
+    }
+
+    /// Tells callers to find it at this address.
+    #[must_use]
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.flags.push(format!("--advertise={address}"));
+        self
+    }
+
+    /// Reaches its node at another address.
+    #[must_use]
+    pub fn by_way_of(mut self, address: SocketAddr) -> Self {
+        self.node = address.to_string();
         self
     }
 
@@ -137,9 +151,30 @@ impl ServiceBuilder {
 }
 
 impl ServiceProcess {
+    /// Where it takes its callers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let port = self.process.udp_ports().pop();
+        let port = port.expect("a service that can be called has a socket");
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
     /// Stops it where it is, sockets open and silent, as a machine that hangs.
     pub fn freeze(&self) {
         self.process.signal(Signal::STOP);
+    }
+
+    /// Stops it, and waits until each of its threads has.
+    pub async fn frozen(&self) {
+        self.freeze();
+        until("its threads to stop", async || {
+            self.process.has_stopped().then_some(())
+        })
+        .await;
     }
 
     /// Lets it go on.

@@ -4,7 +4,10 @@
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -24,6 +27,7 @@ pub struct UdpProxy {
     address: SocketAddr,
     node: watch::Sender<Option<SocketAddr>>,
     cut: Arc<Mutex<Cut>>,
+    carried: Arc<AtomicUsize>,
     carrying: JoinHandle<()>,
 }
 
@@ -47,11 +51,18 @@ impl UdpProxy {
         let address = socket.local_addr().expect("a bound socket has one");
         let (node, target) = watch::channel(None);
         let cut = Arc::new(Mutex::default());
-        let carrying = tokio::spawn(carry(Arc::new(socket), target, Arc::clone(&cut)));
+        let carried = Arc::default();
+        let carrying = tokio::spawn(carry(
+            Arc::new(socket),
+            target,
+            Arc::clone(&cut),
+            Arc::clone(&carried),
+        ));
         Self {
             address,
             node,
             cut,
+            carried,
             carrying,
         }
     }
@@ -62,9 +73,16 @@ impl UdpProxy {
         self.address
     }
 
-    /// Has it lead to a node.
+    /// Has it lead to a node, or whoever else is at an address. Nothing comes any more from where
+    /// it led before.
     pub fn lead_to(&self, node: SocketAddr) {
         self.node.send_replace(Some(node));
+    }
+
+    /// How many datagrams have gone where it leads.
+    #[must_use]
+    pub fn carried(&self) -> usize {
+        self.carried.load(Ordering::Relaxed)
     }
 
     /// Cuts it for everybody, or no longer.
@@ -94,7 +112,7 @@ impl Cut {
         let pids = &self.pids;
         let is_theirs = || {
             pids.iter()
-                .any(|pid| process::has_udp_port(*pid, source.port()))
+                .any(|pid| process::udp_ports(*pid).contains(&source.port()))
         };
         *self.sources.entry(source).or_insert_with(is_theirs)
     }
@@ -103,14 +121,27 @@ impl Cut {
 /// Carries datagrams there, and those of each answer back.
 async fn carry(
     front: Arc<UdpSocket>,
-    node: watch::Receiver<Option<SocketAddr>>,
+    mut node: watch::Receiver<Option<SocketAddr>>,
     cut: Arc<Mutex<Cut>>,
+    carried: Arc<AtomicUsize>,
 ) {
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut answering = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM];
     loop {
-        let Ok((length, source)) = front.recv_from(&mut datagram).await else {
+        let received = tokio::select! {
+            biased;
+            changed = node.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                backs.clear();
+                answering.shutdown().await;
+                continue;
+            }
+            received = front.recv_from(&mut datagram) => received,
+        };
+        let Ok((length, source)) = received else {
             continue;
         };
         if cut.lock().holds_up(source) {
@@ -129,7 +160,9 @@ async fn carry(
             }
         };
         // Datagrams may get lost: the node may be gone.
-        let _ = back.send(&datagram[..length]).await;
+        if back.send(&datagram[..length]).await.is_ok() {
+            carried.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -41,6 +41,9 @@ struct Arguments {
     /// Is only called through its node.
     #[arg(long)]
     through_node: bool,
+    /// Where its callers are to find it.
+    #[arg(long)]
+    advertise: Option<String>,
     /// The cluster's secret, in place of certificates.
     #[arg(long)]
     secret: Option<String>,
@@ -86,10 +89,13 @@ enum Task {
         #[serde(rename = "Bytes")]
         bytes: usize,
     },
-    /// Adds its name, as a line, to a file, and never answers.
+    /// Adds its name, as a line, to a file, and never answers; or, once there is another file,
+    /// adds that it has ended, and answers.
     Note {
         #[serde(rename = "File")]
         file: PathBuf,
+        #[serde(rename = "Until")]
+        until: Option<PathBuf>,
     },
     /// Answers with how many handlers have begun and were stopped before their end.
     Count,
@@ -138,9 +144,14 @@ async fn act(context: Context, task: Task, name: String) -> Result<Value, Handle
             std::thread::sleep(Duration::from_millis(ms));
             Ok(json!({"Name": name, "Tag": tag}))
         }
-        Task::Note { file } => {
+        Task::Note { file, until } => {
             note(&file, &name);
-            std::future::pending().await
+            match until {
+                Some(until) => wait_for(&until).await,
+                None => std::future::pending().await,
+            }
+            note(&file, &format!("{name} has ended"));
+            Ok(Value::Null)
         }
         Task::Hold => std::future::pending().await,
         Task::Fail => Err(HandlerError::new("out of luck").with_data(Body::json(r#"{"Luck":0}"#))),
@@ -148,6 +159,12 @@ async fn act(context: Context, task: Task, name: String) -> Result<Value, Handle
         Task::Ask { subject, message } => Ok(context.act(&subject, &message).await?),
         Task::Grow { bytes } => Ok(json!({"Filling": "x".repeat(bytes)})),
         Task::Count => Ok(Value::Null),
+    }
+}
+
+async fn wait_for(file: &Path) {
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -166,6 +183,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .state(arguments.state)
         .direct(!arguments.through_node);
     options.tls = arguments.tls;
+    options.advertise = arguments.advertise;
     if let Some(secret) = arguments.secret {
         options = options.cluster_secret(Secret::new(secret)?);
     }
