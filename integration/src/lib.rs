@@ -36,7 +36,7 @@ pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::{RedisCertificates, RedisServer, RedisServerBuilder, write_private};
 pub use registrar::{Registered, Registrar};
-pub use routes::{SOON, Table, all_hear, all_list, ask, named, settled};
+pub use routes::{SOON, Table, all_hear, all_list, ask, named, settled, table};
 pub use sentinels::Sentinels;
 pub use service::{ServiceBuilder, ServiceProcess};
 pub use status::{is_in_step, until_status};

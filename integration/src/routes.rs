@@ -18,6 +18,13 @@ pub const SOON: Duration = Duration::from_secs(5);
 /// Routes, each a pattern and the instance that serves it.
 pub type Table = BTreeSet<(String, InstanceId)>;
 
+/// The table of services of one pattern each.
+pub fn table<'a>(services: impl IntoIterator<Item = (&'a str, &'a Service)>) -> Table {
+    let services = services.into_iter();
+    let routes = services.map(|(pattern, service)| (pattern.to_owned(), service.instance()));
+    routes.collect()
+}
+
 /// A service of one pattern that answers with its name.
 pub fn named(pattern: &str, name: impl Into<String>) -> ServiceBuilder {
     let name: String = name.into();

@@ -3,16 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use nano_client::{Certainty, Client, Code, Service, ServiceBuilder};
-use nano_integration::{Cluster, Load, all_hear, ask, named, settled};
+use nano_integration::{Cluster, Load, all_hear, all_list, ask, named, settled, table};
 use serde_json::{Value, json};
 
 const CALLERS: usize = 3;
+
+/// Longest that the route of what has died is anywhere: the end of a silent session (10 s), a
+/// lease (5 s), a grace (2 s here), a dial (2 s), and what it takes to tell others.
+const GONE: Duration = Duration::from_secs(22);
 
 /// A service of the load that counts how often its handler ran.
 fn counted(runs: &Arc<AtomicUsize>) -> ServiceBuilder {
@@ -53,8 +60,6 @@ async fn a_killed_node_costs_the_calls_in_flight_on_it_alone() {
         load.runs(100).await;
     }
     cluster.nodes[0].process.kill().await;
-    let took = settled(&clients[1..], &[("lost:1", None)]).await;
-    eprintln!("the dead route was gone after {took:?}");
     settled(&clients, &[("moves:1", Some("moves")), ("lost:1", None)]).await;
     let (mut answered, mut unsure) = (0, 0);
     for (node, load) in load.into_iter().enumerate() {
@@ -124,4 +129,40 @@ async fn a_node_that_is_killed_and_back_at_once_has_its_services_again() {
         assert_eq!(load.end().await, []);
     }
     assert_eq!(ask(&clients[2], "returns:1").await.unwrap(), "returns");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dies_is_gone_everywhere_in_time_and_most_of_it_at_once_is_an_alarm() {
+    let mut cluster = Cluster::start(3).await;
+    let clients = cluster.clients().await;
+    let stays = named("a:1", "a").start(cluster.at(1)).await.unwrap();
+    let mut dead = cluster.service(2, "dead").pattern("dead:1").start().await;
+    let mut lost = Vec::new();
+    for number in 0..3 {
+        let pattern = format!("lost:{number}");
+        let service = named(&pattern, &pattern).start(cluster.at(0)).await;
+        lost.push(service.unwrap());
+        all_hear(&clients, &pattern, Some(&pattern)).await;
+    }
+    for (subject, name) in [("a:1", "a"), ("dead:1", "dead")] {
+        all_hear(&clients, subject, Some(name)).await;
+    }
+    let load = clients[1..].iter();
+    let load = load.map(|client| Load::paced(client, "a:1", CALLERS));
+    let load: Vec<_> = load.collect();
+    cluster.nodes[0].process.kill().await;
+    dead.process.kill().await;
+    let since = Instant::now();
+    let left = table([("a:1", &stays)]);
+    let took = all_list(&clients[1..], &left, since, GONE).await;
+    eprintln!("what had died was gone after {took:?}");
+    for node in &cluster.nodes[1..] {
+        let alarm = "more than half of all instances are suspect";
+        node.process.says(alarm).await;
+        node.process.says("most instances are there again").await;
+    }
+    for load in load {
+        load.runs(100).await;
+        assert_eq!(load.end().await, []);
+    }
 }

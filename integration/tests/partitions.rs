@@ -9,7 +9,10 @@ use std::{
 };
 
 use nano_client::{CallError, Certainty, Client, Code};
-use nano_integration::{Cluster, Load, UdpProxy, Way, all_hear, ask, named, settled, until};
+use nano_integration::{
+    Cluster, Load, PATIENCE, SOON, UdpProxy, Way, all_hear, all_list, ask, named, settled, table,
+    until,
+};
 use tokio::time::sleep_until;
 
 /// How long a fault lasts: more than a lease (5 s), a grace (2 s here) and a dial (2 s).
@@ -42,19 +45,15 @@ async fn without_redis(way: Way) {
     let cluster = Cluster::apart(3).await;
     let clients = cluster.clients().await;
     // Whoever serves is at the node that is cut off.
-    let _service = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    let one = named("a:1", "one").start(cluster.at(0)).await.unwrap();
     let leaves = named("a:2", "two").start(cluster.at(0)).await.unwrap();
     let elsewhere = named("b:1", "three").start(cluster.at(1)).await.unwrap();
-    let table = [
-        ("a:1", Some("one")),
-        ("a:2", Some("two")),
-        ("b:1", Some("three")),
-    ];
-    settled(&clients, &table).await;
+    let before = table([("a:1", &one), ("a:2", &leaves), ("b:1", &elsewhere)]);
+    all_list(&clients, &before, Instant::now(), PATIENCE).await;
     let load: Vec<_> = clients.iter().map(paced).collect();
     cluster.cut_from_redis(0, way);
-    let _new = named("a:3", "new").start(cluster.at(0)).await.unwrap();
-    let _also_new = named("b:2", "also").start(cluster.at(1)).await.unwrap();
+    let new = named("a:3", "new").start(cluster.at(0)).await.unwrap();
+    let also = named("b:2", "also").start(cluster.at(1)).await.unwrap();
     leaves.drain().await;
     elsewhere.drain().await;
     last(LONG).await;
@@ -62,14 +61,8 @@ async fn without_redis(way: Way) {
         load.runs(100).await;
     }
     cluster.cut_from_redis(0, Way::Open);
-    let table = [
-        ("a:1", Some("one")),
-        ("a:2", None),
-        ("a:3", Some("new")),
-        ("b:1", None),
-        ("b:2", Some("also")),
-    ];
-    let took = settled(&clients, &table).await;
+    let after = table([("a:1", &one), ("a:3", &new), ("b:2", &also)]);
+    let took = all_list(&clients, &after, Instant::now(), SOON).await;
     eprintln!("with Redis again ({way:?}): the tables were right after {took:?}");
     for load in load {
         assert_eq!(load.end().await, []);
@@ -81,15 +74,15 @@ async fn two_nodes_that_do_not_hear_each_other_lose_no_route() {
     let mut cluster = Cluster::apart(3).await;
     let clients = cluster.clients().await;
     // Those of the load are at a node that everybody reaches.
-    let _service = named("a:1", "one").start(cluster.at(2)).await.unwrap();
-    let _at_0 = named("at:0", "0").start(cluster.at(0)).await.unwrap();
-    let _at_1 = named("at:1", "1").start(cluster.at(1)).await.unwrap();
-    let table = [
+    let one = named("a:1", "one").start(cluster.at(2)).await.unwrap();
+    let at_0 = named("at:0", "0").start(cluster.at(0)).await.unwrap();
+    let at_1 = named("at:1", "1").start(cluster.at(1)).await.unwrap();
+    let subjects = [
         ("a:1", Some("one")),
         ("at:0", Some("0")),
         ("at:1", Some("1")),
     ];
-    settled(&clients, &table).await;
+    settled(&clients, &subjects).await;
     let load: Vec<_> = clients.iter().map(paced).collect();
     let since = Instant::now();
     cluster.cut_from_node(0, 1, true);
@@ -101,7 +94,7 @@ async fn two_nodes_that_do_not_hear_each_other_lose_no_route() {
         .await;
     }
     // What comes meanwhile is known to both, and reached where that can be.
-    let _late = named("late:1", "late").start(cluster.at(1)).await.unwrap();
+    let late = named("late:1", "late").start(cluster.at(1)).await.unwrap();
     all_hear(&clients[1..], "late:1", Some("late")).await;
     sleep_until((since + LONG).into()).await;
     for (from, subject) in [(0, "at:1"), (1, "at:0"), (0, "late:1")] {
@@ -113,10 +106,15 @@ async fn two_nodes_that_do_not_hear_each_other_lose_no_route() {
             "{subject}: {failure}"
         );
     }
-    settled(&clients[2..], &table).await;
+    settled(&clients[2..], &subjects).await;
     cluster.cut_from_node(0, 1, false);
-    let took = settled(&clients, &table).await;
-    all_hear(&clients, "late:1", Some("late")).await;
+    let all = [
+        ("a:1", &one),
+        ("at:0", &at_0),
+        ("at:1", &at_1),
+        ("late:1", &late),
+    ];
+    let took = all_list(&clients, &table(all), Instant::now(), PATIENCE).await;
     eprintln!("both hear each other again after {took:?}");
     for load in load {
         assert_eq!(load.end().await, []);
@@ -127,37 +125,32 @@ async fn two_nodes_that_do_not_hear_each_other_lose_no_route() {
 async fn a_node_that_nobody_hears_leaves_no_ghost_and_comes_back() {
     let mut cluster = Cluster::apart(3).await;
     let clients = cluster.clients().await;
-    let _service = named("a:1", "one").start(cluster.at(1)).await.unwrap();
-    let _lost = named("lost:1", "lost").start(cluster.at(0)).await.unwrap();
+    let one = named("a:1", "one").start(cluster.at(1)).await.unwrap();
+    let lost = named("lost:1", "lost").start(cluster.at(0)).await.unwrap();
     let leaves = named("leaves:1", "leaves")
         .start(cluster.at(1))
         .await
         .unwrap();
-    let table = [
-        ("a:1", Some("one")),
-        ("lost:1", Some("lost")),
-        ("leaves:1", Some("leaves")),
-    ];
-    settled(&clients, &table).await;
+    let before = table([("a:1", &one), ("lost:1", &lost), ("leaves:1", &leaves)]);
+    all_list(&clients, &before, Instant::now(), PATIENCE).await;
     let load: Vec<_> = clients[1..].iter().map(paced).collect();
     cluster.cut_from_all(0, true);
     // Its own part goes on, and those of others are known but not reached.
     assert_eq!(ask(&clients[0], "lost:1").await.unwrap(), "lost");
     all_hear(&clients[1..], "lost:1", None).await;
     leaves.drain().await;
-    let _new = named("new:1", "new").start(cluster.at(2)).await.unwrap();
-    let _own = named("own:1", "own").start(cluster.at(0)).await.unwrap();
+    let new = named("new:1", "new").start(cluster.at(2)).await.unwrap();
+    let own = named("own:1", "own").start(cluster.at(0)).await.unwrap();
     let failure = ask(&clients[0], "a:1").await.unwrap_err();
     assert_ne!(failure.code, Code::NoRoute, "{failure}");
     cluster.cut_from_all(0, false);
-    let table = [
-        ("a:1", Some("one")),
-        ("lost:1", Some("lost")),
-        ("own:1", Some("own")),
-        ("leaves:1", None),
-        ("new:1", Some("new")),
+    let all = [
+        ("a:1", &one),
+        ("lost:1", &lost),
+        ("own:1", &own),
+        ("new:1", &new),
     ];
-    let took = settled(&clients, &table).await;
+    let took = all_list(&clients, &table(all), Instant::now(), SOON).await;
     eprintln!("heard again: the tables were right after {took:?}");
     for load in load {
         let failures = load.end().await;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use nano_client::{Client, Service};
-use nano_integration::{Cluster, Load, SOON, Table, Way, all_list, named, settled};
+use nano_integration::{Cluster, Load, SOON, Way, all_list, named, settled, table};
 use redis::cmd;
 use tokio::time::sleep_until;
 
@@ -95,8 +95,8 @@ impl Running {
 
     async fn settles_at(&self, clients: &[Client], since: Instant, when: &str) {
         let registered = self.registered.iter();
-        let table = registered.map(|(pattern, _, service)| (pattern.clone(), service.instance()));
-        let took = all_list(clients, &table.collect::<Table>(), since, SOON).await;
+        let table = table(registered.map(|(pattern, _, service)| (pattern.as_str(), service)));
+        let took = all_list(clients, &table, since, SOON).await;
         eprintln!("{when}: the tables were right after {took:?}");
         let registered = self.registered.iter().map(|(pattern, ..)| pattern.as_str());
         let mut table: Vec<_> = registered.map(|it| (it, Some(it))).collect();

@@ -5,10 +5,10 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use nano_client::{Client, Options, Secret, Service};
+use nano_client::{Client, Options, Secret};
 use nano_integration::{
-    Load, Node, NodeBuilder, RedisCertificates, RedisCluster, RedisServer, SOON, Sentinels, Table,
-    all_hear, all_list, named, until, write_private,
+    Load, Node, NodeBuilder, RedisCertificates, RedisCluster, RedisServer, SOON, Sentinels,
+    all_hear, all_list, named, table, until, write_private,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -113,13 +113,6 @@ async fn certificates_of_a_private_authority_are_taken_and_shown() {
     share([way().start().await, way().start().await]).await;
 }
 
-/// The table of services of one pattern each.
-fn table(services: &[(&str, &Service)]) -> Table {
-    let services = services.iter();
-    let routes = services.map(|(pattern, service)| ((*pattern).to_owned(), service.instance()));
-    routes.collect()
-}
-
 /// Three nodes of one trio of sentinels, with clients that call through each.
 struct Watched {
     redis: Sentinels,
@@ -194,7 +187,7 @@ async fn a_failover_costs_no_call_and_no_route() {
     watched.redis.have_failed_over().await;
     let since = Instant::now();
     let four = named("a:4", "four").start(at(&nodes[2])).await.unwrap();
-    let table = table(&[("a:1", &one), ("a:3", &three), ("a:4", &four)]);
+    let table = table([("a:1", &one), ("a:3", &three), ("a:4", &four)]);
     let took = all_list(&watched.clients, &table, since, SOON).await;
     eprintln!("after a failover the tables were right after {took:?}");
     watched.end().await;
@@ -222,7 +215,7 @@ async fn a_master_that_has_missed_routes_is_told_of_them() {
     watched.redis.have_failed_over().await;
     let since = Instant::now();
     let four = named("a:4", "four").start(at(&nodes[2])).await.unwrap();
-    let table = table(&[("a:1", &one), ("a:3", &three), ("a:4", &four)]);
+    let table = table([("a:1", &one), ("a:3", &three), ("a:4", &four)]);
     let took = all_list(&watched.clients, &table, since, SOON).await;
     eprintln!("after a failover to less the tables were right after {took:?}");
     // Also at a node that has heard of nothing before.

@@ -7,11 +7,11 @@ use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nano_client::{Client, Code, ConnectError, Service};
-use nano_integration::{Node, until};
+use nano_integration::{Cluster, Node, PATIENCE, all_hear, all_list, named, table, until};
 use serde_json::{Value, json};
 
 async fn name(client: &Client) -> Value {
@@ -79,13 +79,38 @@ async fn is_set_aside(node: Node, because: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_junk_are_set_aside() {
     let node = killed().await;
+    fill_with_junk(&node);
+    is_set_aside(node, "cannot be used").await;
+}
+
+fn fill_with_junk(node: &Node) {
     for entry in fs::read_dir(node.state().join("registry")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
             fs::write(path, b"no store").unwrap();
         }
     }
-    is_set_aside(node, "cannot be used").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_of_junk_has_lost_is_read_from_redis_again() {
+    let mut cluster = Cluster::start(2).await;
+    let one = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    let two = named("a:2", "two").start(cluster.at(1)).await.unwrap();
+    for (subject, name) in [("a:1", "one"), ("a:2", "two")] {
+        all_hear(&cluster.clients().await, subject, Some(name)).await;
+    }
+    cluster.nodes[0].process.kill().await;
+    fill_with_junk(&cluster.nodes[0]);
+    cluster.start_again(0).await;
+    assert_eq!(aside(&cluster.nodes[0]).len(), 1);
+    let error = one_error(&cluster.nodes[0].process.said()).to_owned();
+    assert!(error.contains("cannot be used"), "{error}");
+    // Its own return with the sessions.
+    let routes = table([("a:1", &one), ("a:2", &two)]);
+    let clients = cluster.clients().await;
+    all_list(&clients, &routes, Instant::now(), PATIENCE).await;
+    all_hear(&clients, "a:2", Some("two")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
