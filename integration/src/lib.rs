@@ -23,6 +23,7 @@ mod status;
 mod tcp_proxy;
 mod udp_proxy;
 mod wait;
+mod warm;
 
 pub use authority::Authority;
 pub use cluster::Cluster;
@@ -43,6 +44,7 @@ pub use status::{is_in_step, until_status};
 pub use tcp_proxy::{TcpProxy, Way};
 pub use udp_proxy::UdpProxy;
 pub use wait::{PATIENCE, until};
+pub use warm::warm;
 
 use std::net::SocketAddr;
 

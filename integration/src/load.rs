@@ -14,6 +14,9 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::until;
 
+/// Between two calls of one that does not call without pause.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Callers that call until they are told to end.
 pub struct Load {
     answered: Arc<AtomicUsize>,
@@ -32,8 +35,13 @@ impl Load {
     /// the machine for itself.
     #[must_use]
     pub fn paced(client: &Client, subject: &str, callers: usize) -> Self {
-        const PAUSE: Duration = Duration::from_millis(2);
         Self::of(client, subject, callers, PAUSE, &json!({}))
+    }
+
+    /// So many callers of `a:1` that send one message again and again, and pause likewise.
+    #[must_use]
+    pub fn steady(client: &Client, callers: usize, task: &Value) -> Self {
+        Self::of(client, "a:1", callers, PAUSE, task)
     }
 
     fn of(client: &Client, subject: &str, callers: usize, pause: Duration, task: &Value) -> Self {
