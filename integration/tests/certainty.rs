@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use nano_client::{CallError, Certainty, Client, Code, Pick, RetryLimits};
-use nano_integration::{Node, ServiceProcess, UdpProxy, until};
+use nano_integration::{Node, ServiceProcess, UdpProxy, until, warm};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -73,22 +73,9 @@ impl Scene {
         scene.hears("dying").await;
         if path == Path::Direct {
             scene.way.lead_to(scene.dying.address());
-            scene.is_connected().await;
+            warm(&scene.client, "a:1", 1).await;
         }
         scene
-    }
-
-    /// Waits until the client has a connection with the service.
-    async fn is_connected(&self) {
-        until("a connection without the node", async || {
-            self.client
-                .act::<_, Value>("a:1", &json!({"Do": "name"}))
-                .await
-                .ok()?;
-            let own = self.client.explain("a:1").await.unwrap().own?;
-            own.listed.first()?.is_connected.then_some(())
-        })
-        .await;
     }
 
     /// Waits until a call is answered by the service of this name.
