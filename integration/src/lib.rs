@@ -6,6 +6,7 @@
 
 mod authority;
 mod cluster;
+mod failing;
 mod half_open;
 mod http;
 mod load;
@@ -27,6 +28,7 @@ mod warm;
 
 pub use authority::Authority;
 pub use cluster::Cluster;
+pub use failing::Failing;
 pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};
 pub use load::Load;

