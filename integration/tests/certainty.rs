@@ -4,19 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use nano_client::{CallError, Certainty, Client, Code, Pick, RetryLimits};
-use nano_integration::{Node, ServiceProcess, UdpProxy, until, warm};
+use nano_client::{Certainty, Client, Pick, RetryLimits};
+use nano_integration::{Node, NotedCall, Notes, ServiceProcess, UdpProxy, all_note, until, warm};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 
 /// Calls in flight at a stage.
 const CALLS: usize = 100;
-
-/// Longer than it takes to see that an instance has died.
-const LONG: Duration = Duration::from_secs(120);
 
 /// Calls of such a size fill the windows of all lanes.
 const FILLING: usize = 16_000;
@@ -36,13 +31,7 @@ struct Scene {
     /// How the calls get to it.
     way: UdpProxy,
     client: Client,
-    folder: TempDir,
-}
-
-/// A call that has been given to a connection.
-struct Call {
-    ended: JoinHandle<Result<Value, CallError>>,
-    notes: PathBuf,
+    notes: Notes,
 }
 
 impl Scene {
@@ -68,7 +57,7 @@ impl Scene {
             dying,
             way,
             client,
-            folder: tempfile::tempdir().unwrap(),
+            notes: Notes::new(),
         };
         scene.hears("dying").await;
         if path == Path::Direct {
@@ -86,32 +75,6 @@ impl Scene {
             (answer["Name"] == name).then_some(())
         })
         .await;
-    }
-
-    /// A file that tells handlers to answer.
-    fn word(&self) -> PathBuf {
-        self.folder.path().join("word")
-    }
-
-    fn give_word(&self) {
-        fs::write(self.word(), "").unwrap();
-    }
-
-    /// Has so many calls of so many bytes on their way by the time it returns.
-    async fn place(&self, calls: usize, size: usize) -> Vec<Call> {
-        let mut placed = Vec::new();
-        for number in 0..calls {
-            let notes = self.folder.path().join(format!("{size} {number}"));
-            let task = json!({"Do": "note", "File": notes, "Until": self.word(), "Filling": "x".repeat(size)});
-            let client = self.client.with_timeout(LONG);
-            let mut call = Box::pin(async move { client.act::<_, Value>("a:1", &task).await });
-            assert!(futures_util::poll!(&mut call).is_pending());
-            placed.push(Call {
-                ended: tokio::spawn(call),
-                notes,
-            });
-        }
-        placed
     }
 
     /// Waits until so many calls have been given to the connection with the service, unless it
@@ -163,30 +126,6 @@ impl Scene {
     }
 }
 
-impl Call {
-    fn notes(&self) -> Vec<String> {
-        let notes = fs::read_to_string(&self.notes).unwrap_or_default();
-        notes.lines().map(str::to_owned).collect()
-    }
-
-    /// It has failed, and its handler has done this.
-    async fn has_failed(mut self, certainty: Certainty, notes: &[&str]) {
-        let failure = (&mut self.ended).await.unwrap().unwrap_err();
-        assert_eq!(failure.certainty, certainty, "{failure}");
-        assert_eq!(self.notes(), notes, "{failure}");
-        let is_expected = [Code::ConnectionLost, Code::NoInstance].contains(&failure.code);
-        assert!(is_expected, "{failure}");
-    }
-}
-
-/// Waits until the handlers of all calls have done this.
-async fn all_note(calls: &[Call], notes: &[&str]) {
-    until(&format!("all to note {notes:?}"), async || {
-        calls.iter().all(|call| call.notes() == notes).then_some(())
-    })
-    .await;
-}
-
 /// As many retries as anyone could want.
 const PLENTY: RetryLimits = RetryLimits {
     percent: 1_000,
@@ -200,10 +139,10 @@ const NONE: RetryLimits = RetryLimits {
 };
 
 /// Calls that fill the windows of the connection, and calls that wait behind them.
-async fn placed_behind_others(scene: &Scene) -> (Vec<Call>, Vec<Call>) {
+async fn placed_behind_others(scene: &Scene) -> (Vec<NotedCall>, Vec<NotedCall>) {
     scene.dying.frozen().await;
-    let first = scene.place(CALLS, FILLING).await;
-    let waiting = scene.place(CALLS, 0).await;
+    let first = scene.notes.place(&scene.client, CALLS, FILLING).await;
+    let waiting = scene.notes.place(&scene.client, CALLS, 0).await;
     scene.have_been_given(2 * CALLS).await;
     (first, waiting)
 }
@@ -217,7 +156,7 @@ async fn killed_before_sending(path: Path) {
     }
     let mut left = 0;
     for mut call in first {
-        let failure = (&mut call.ended).await.unwrap().unwrap_err();
+        let failure = call.outcome().await.unwrap_err();
         assert_eq!(call.notes(), [""; 0], "{failure}");
         left += usize::from(failure.certainty == Certainty::MaybeExecuted);
     }
@@ -229,17 +168,17 @@ async fn killed_before_sending_and_tried_again(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
     let (first, waiting) = placed_behind_others(&scene).await;
     let _other = scene.kill().await;
-    scene.give_word();
+    scene.notes.give_word();
     assert!(done_by_other(waiting, Certainty::NotSent).await > 0);
     done_by_other(first, Certainty::MaybeExecuted).await;
 }
 
 /// How many of these calls another one has answered. The others have failed, no further than
 /// this, and nobody has run them.
-async fn done_by_other(calls: Vec<Call>, furthest: Certainty) -> usize {
+async fn done_by_other(calls: Vec<NotedCall>, furthest: Certainty) -> usize {
     let mut done = 0;
     for mut call in calls {
-        match (&mut call.ended).await.unwrap() {
+        match call.outcome().await {
             Ok(_) => {
                 assert_eq!(call.notes(), ["other", "other has ended"]);
                 done += 1;
@@ -260,7 +199,7 @@ async fn done_by_other(calls: Vec<Call>, furthest: Certainty) -> usize {
 async fn killed_before_reading(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
     scene.dying.frozen().await;
-    let calls = scene.place(CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
     scene.have_been_given(CALLS).await;
     scene.is_silent().await;
     let _other = scene.kill().await;
@@ -271,7 +210,7 @@ async fn killed_before_reading(path: Path) {
 
 async fn killed_in_the_handler(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
-    let calls = scene.place(CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
     all_note(&calls, &["dying"]).await;
     let _other = scene.kill().await;
     for call in calls {
@@ -281,10 +220,10 @@ async fn killed_in_the_handler(path: Path) {
 
 async fn killed_with_answers_on_their_way(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
-    let calls = scene.place(CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
     all_note(&calls, &["dying"]).await;
     scene.way.cut(true);
-    scene.give_word();
+    scene.notes.give_word();
     all_note(&calls, &["dying", "dying has ended"]).await;
     let _other = scene.kill().await;
     for call in calls {
