@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nano_client::{Certainty, Client, Code};
 use nano_integration::{
-    Cluster, Load, Node, PATIENCE, SOON, Table, all_hear, all_list, ask, is_in_step, named, until,
-    until_status,
+    Cluster, Load, Node, PATIENCE, SOON, Table, all_hear, all_list, ask, is_in_step, named, table,
+    until, until_status,
 };
 use redis::cmd;
 use rustix::process::Signal;
@@ -158,21 +158,21 @@ async fn a_node_that_stops_ends_the_calls_of_an_instance_that_moves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_a_cluster_that_are_upgraded_one_at_a_time_cost_no_call() {
     let mut cluster = Cluster::start(3).await;
-    // Whoever serves or calls knows all nodes; one of each begins at each.
-    let (mut services, mut load) = (Vec::new(), Vec::new());
-    for node in 0..3 {
-        let others = [(node + 1) % 3, (node + 2) % 3];
-        let order = [node, others[0], others[1]];
-        let service = named("a:1", node.to_string()).start(cluster.any_of(&order));
-        services.push(service.await.unwrap());
+    // Whoever serves or calls knows all nodes; one client begins at each.
+    let all = cluster.any_of(&[0, 1, 2]);
+    let (mut services, mut clients) = (Vec::new(), Vec::new());
+    for node in &cluster.nodes {
+        services.push(named("a:1", "a").start(all.clone()).await.unwrap());
         let client = until("a client of each node", async || {
-            let client = Client::connect(cluster.any_of(&order)).await.unwrap();
-            let is_its =
-                client.status().await.unwrap().quic == cluster.nodes[node].quic.to_string();
+            let client = Client::connect(all.clone()).await.unwrap();
+            let is_its = client.status().await.unwrap().quic == node.quic.to_string();
             is_its.then_some(client)
         });
-        load.push(Load::paced(&client.await, "a:1", 2));
+        clients.push(client.await);
     }
+    all_hear(&clients, "a:1", Some("a")).await;
+    let load = clients.iter().map(|it| Load::paced(it, "a:1", 2));
+    let load: Vec<_> = load.collect();
     for node in [0, 1, 2].repeat(2) {
         for load in &load {
             load.runs(50).await;
@@ -187,9 +187,9 @@ async fn nodes_of_a_cluster_that_are_upgraded_one_at_a_time_cost_no_call() {
         load.runs(50).await;
         assert_eq!(load.end().await, []);
     }
-    let table = services.iter().map(|it| ("a:1".to_owned(), it.instance()));
+    let routes = table(services.iter().map(|it| ("a:1", it)));
     let clients = cluster.clients().await;
-    all_list(&clients, &table.collect(), Instant::now(), PATIENCE).await;
+    all_list(&clients, &routes, Instant::now(), PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
