@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nano_wire::{inspect::Status, message::HOPS};
+use nano_wire::{inspect::Status, message::HOPS, rules::Checked};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Body, CallError, ConnectError, Explanation, Options,
     explain::explain,
     handler::Origin,
-    routes::{RouteList, status},
+    routes::{RouteList, check, status},
     session::Session,
 };
 
@@ -121,6 +121,16 @@ impl Client {
     /// If the subject is none.
     pub async fn explain(&self, subject: &str) -> Result<Explanation, CallError> {
         explain(self.session(), subject, self.timeout).await
+    }
+
+    /// Whether this client's identity may register a pattern, which rule of the node says so, and
+    /// what others have registered beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the pattern is none, or the node does not answer within the deadline of calls.
+    pub async fn check_registration(&self, pattern: &str) -> Result<Checked, CallError> {
+        check(self.session(), pattern, self.timeout).await
     }
 
     /// Disconnects, and waits until the node was told, so that it does not wait for this

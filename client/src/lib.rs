@@ -57,6 +57,7 @@ pub use nano_wire::{
     explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
     message::Policy,
+    rules::{Checked, Registered},
 };
 pub use options::{Options, OptionsError, default_state};
 pub use routes::RouteList;

@@ -7,6 +7,7 @@
 
 mod ask;
 mod attend;
+mod call_rules;
 mod candidates;
 mod connect;
 pub(crate) mod direct;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub(crate) use ask::{Question, failure};
+use call_rules::CallRules;
 use keep::Keeper;
 
 /// What this process has with the nodes.
@@ -59,6 +61,8 @@ pub(crate) struct Session {
     pub(crate) cache: Cache,
     /// Of a service: by them it has its session, and takes its callers.
     sockets: Dialer,
+    /// Who may come so.
+    pub(crate) call_rules: CallRules,
     /// What serves those callers.
     callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
@@ -105,6 +109,7 @@ impl Session {
             options,
             cache: Cache::new(),
             sockets: Dialer::default(),
+            call_rules: CallRules::default(),
             callers: TaskTracker::new(),
             patterns,
             incarnation: AtomicU64::new(0),

@@ -220,7 +220,7 @@ impl NodeBuilder {
         let (mount, size, place) = match &self.disk {
             Disk::Shared => return nanod,
             Disk::Own(bytes) => (
-                r#"mount -t tmpfs -o "size=$0" none "$1""#,
+                r#"mount -t tmpfs -o "size=$0,mode=0700" none "$1""#,
                 bytes.to_string(),
                 self.state_folder(),
             ),

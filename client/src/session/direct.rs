@@ -20,6 +20,7 @@ use nano_wire::{
     transport::{self, Close},
 };
 use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -243,6 +244,7 @@ async fn welcome(
     incoming: Incoming,
 ) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
     let connection = incoming.await.map_err(text)?;
+    let caller = identity(&connection)?;
     let (mut sender, mut receiver) = control::accept(&connection).await.map_err(text)?;
     let dial = match receiver.recv().await.map_err(text)? {
         (_, Control::Dial(dial)) => dial,
@@ -276,7 +278,8 @@ async fn welcome(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
+    let peer = Peer::of_caller(Arc::clone(session), caller);
+    let link = Link::start(connection, config, peer);
     Ok((link, sender, receiver))
 }
 
@@ -308,6 +311,14 @@ async fn attend_caller(
     if !link.is_closed() {
         link.close(Close::Done, "the instance is leaving");
     }
+}
+
+fn identity(connection: &Connection) -> Result<Identity, String> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or("it showed no certificate")?;
+    nano_tls::peer_identity(&certificates).map_err(text)
 }
 
 fn not_meant(session: &Session, meant: InstanceId) -> Failure {

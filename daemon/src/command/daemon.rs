@@ -38,7 +38,12 @@ async fn serve(config: Config) -> ExitCode {
         Ok(node) => node,
         Err(error) => return fail(NOT_STARTED, error),
     };
+    let reload = node.reload();
     let code = tokio::select! {
+        Err(error) = reload.follow() => {
+            tracing::error!(%error, "cannot wait for signals");
+            ExitCode::FAILURE
+        }
         signal = stop_signal() => {
             if let Err(error) = signal {
                 tracing::error!(%error, "cannot wait for signals");

@@ -2,13 +2,17 @@
 //! in, members that have their session elsewhere go out. Owns the node's replica.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Weak},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bincode::{Decode, Encode};
 use bytes::BytesMut;
+use nano_routing::Pattern;
 use nano_wire::{InstanceId, codec, message::Policy};
 use tokio::{
     sync::{mpsc, watch},
@@ -16,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    access::{Access, lets_register},
     cluster::{
         Alarm, Boot, Command, Copy, Dial, Effects, Identity, Input, Key, Kind, Record, Replica,
         Restored, RestoredSet, Settings, StoreChange, Ticket, Trouble,
@@ -44,6 +49,7 @@ pub struct Joined {
 /// A node's place in its cluster.
 pub(super) struct Membership {
     replica: Replica,
+    access: Arc<Access>,
     own: Boot,
     begun: Instant,
     commands: mpsc::Sender<(Ticket, Command)>,
@@ -56,6 +62,11 @@ pub(super) struct Membership {
     elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
+    /// What is not shown, since the rules are against it.
+    withheld: HashSet<Key>,
+    withheld_count: Arc<AtomicUsize>,
+    /// Whose routes these are, each of which was told once.
+    told: HashSet<String>,
 }
 
 /// Fewest instances of other nodes among which those that are gone are looked for.
@@ -93,7 +104,13 @@ impl Seen {
 impl Membership {
     /// With what the store holds: the node's start before this one, whose routes are the
     /// registry's own, and other nodes' sets, which show with the first input.
-    pub(super) fn new(joined: Joined, previous: Option<Boot>, foreign: Vec<RestoredSet>) -> Self {
+    pub(super) fn new(
+        joined: Joined,
+        access: Arc<Access>,
+        withheld_count: Arc<AtomicUsize>,
+        previous: Option<Boot>,
+        foreign: Vec<RestoredSet>,
+    ) -> Self {
         let own = joined.identity.boot;
         let previous = previous.map(|boot| RestoredSet {
             boot,
@@ -117,6 +134,7 @@ impl Membership {
         let (answers, inputs) = joined.inputs;
         Self {
             replica,
+            access,
             own,
             begun: Instant::now(),
             commands: joined.commands,
@@ -126,6 +144,9 @@ impl Membership {
             outlook: watch::Sender::default(),
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
+            withheld: HashSet::new(),
+            withheld_count,
+            told: HashSet::new(),
         }
     }
 
@@ -223,6 +244,7 @@ impl Membership {
         for key in effects.changed {
             let shown = self.replica.view().shown(&key);
             let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
+            self.withheld.remove(&key);
             match shown {
                 Some((holder, _)) if holder == self.own => {}
                 Some((holder, record)) => {
@@ -232,6 +254,44 @@ impl Membership {
                 None => seen.elsewhere.push((key, None)),
             }
         }
+        self.count_withheld();
+    }
+
+    /// Notes that a route is not shown, since the rules are against it.
+    pub(super) fn withhold(&mut self, pattern: &Pattern, instance: InstanceId, identity: &str) {
+        if self.told.insert(identity.to_owned()) {
+            tracing::warn!(
+                %pattern, identity,
+                "another node has routes that the rules of this one are against: they are not shown"
+            );
+        }
+        let pattern = pattern.clone();
+        self.withheld.insert(Key { pattern, instance });
+        self.count_withheld();
+    }
+
+    /// What was withheld, and the rules are no longer against. What they are still against is told
+    /// anew.
+    pub(super) fn let_in(&mut self) -> Vec<(Key, Member)> {
+        self.told.clear();
+        let mut let_in = Vec::new();
+        for key in std::mem::take(&mut self.withheld) {
+            let shown = self.replica.view().shown(&key);
+            let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
+            if let Some((holder, record)) = shown
+                && holder != self.own
+                && let Some(member) = self.member(holder, &key, &record)
+            {
+                let_in.push((key, member));
+            }
+        }
+        self.count_withheld();
+        let_in
+    }
+
+    fn count_withheld(&self) {
+        self.withheld_count
+            .store(self.withheld.len(), Ordering::Relaxed);
     }
 
     /// Own routes are stored by the registry.
@@ -245,7 +305,7 @@ impl Membership {
         boot != self.own
     }
 
-    /// A member as a record describes it; `None` if it cannot be read.
+    /// A member as a record describes it; `None` if it cannot be read, or the rules are against it.
     fn member(&mut self, holder: Boot, key: &Key, record: &Record) -> Option<Member> {
         let Ok((payload, _)) = codec::decode::<Payload>(&record.payload) else {
             tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
@@ -256,6 +316,10 @@ impl Membership {
             policy,
             address: direct,
         } = payload;
+        if !lets_register(&self.access.rules(), &identity, &key.pattern) {
+            self.withhold(&key.pattern, key.instance, &identity);
+            return None;
+        }
         let party = (holder, key.instance, identity);
         let known = self.elsewhere.get(&party);
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
