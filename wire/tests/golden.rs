@@ -27,7 +27,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 38] = [
+const ALL: [Golden; 41] = [
     VOID,
     HELLO,
     WELCOME,
@@ -66,6 +66,9 @@ const ALL: [Golden; 38] = [
     BODY_OF_CALL,
     BODY_OF_REPLY,
     UNKNOWN,
+    CALL_RULES,
+    CHECK_PATTERN,
+    CHECKED,
 ];
 
 /// A kind of a later version.

@@ -495,8 +495,12 @@ fn every_setting_has_its_bounds() {
         &["", "9999", "1.2.3.4:65536", "a:1"],
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
+    let networks: [&[&str]; 2] = [
+        &["none", "10.0.0.0/8", "::1, 192.0.2.1"],
+        &["", "localhost", "10.0.0.0/33"],
+    ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 30] = [
+    let bounds: [(&str, [&[&str]; 2]); 35] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -506,6 +510,11 @@ fn every_setting_has_its_bounds() {
             "name",
             [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],
         ),
+        ("rules", paths),
+        ("tokens_file", paths),
+        ("http_callers", [&["token", "anyone"], &["", "nobody"]]),
+        ("register_from", networks),
+        ("allowed_targets", networks),
         (
             "redis",
             [

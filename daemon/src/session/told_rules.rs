@@ -145,7 +145,7 @@ mod tests {
     fn an_instance_is_told_once_of_what_concerns_its_patterns() {
         let first = rules(&["a:1", "b:1", "a:1,c:1"]);
         let mut told = ToldRules::default();
-        let mut serve =
+        let serve =
             |told: &mut ToldRules, text| lines(told.serves(pattern(text), Arc::clone(&first)));
         assert_eq!(serve(&mut told, "a:1"), [(true, vec![0, 2])]);
         assert_eq!(serve(&mut told, "a:1,c:1"), []);
