@@ -62,3 +62,4 @@ pub use nano_wire::{
 pub use options::{Options, OptionsError, default_state};
 pub use routes::RouteList;
 pub use service::{Service, ServiceBuilder};
+pub use session::direct::identity_of;

@@ -6,8 +6,9 @@ mod told_rules;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use nano_client::identity_of;
 use nano_routing::Pattern;
-use nano_tls::{Identity, Kind};
+use nano_tls::Kind;
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -17,7 +18,6 @@ use nano_wire::{
     transport::Close,
 };
 use quinn::Connection;
-use rustls::pki_types::CertificateDer;
 use tokio::{
     sync::{broadcast, oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -166,7 +166,7 @@ struct Session {
 
 /// Learns who the peer is and tells it who we are.
 async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
-    let identity = identity(connection)?;
+    let identity = identity_of(connection)?;
     let usage = context.quotas.of(&identity.to_string());
     let permit = usage.take(Resource::Sessions).map_err(text)?;
     let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
@@ -438,7 +438,7 @@ impl Session {
         }
         self.has_listened = true;
         let listening = Listening {
-            identity: identity(self.link.connection()).map_err(ControlError::Ended)?,
+            identity: identity_of(self.link.connection()).map_err(ControlError::Ended)?,
             instance: self.id,
             seen: self.link.connection().remote_address(),
             advertised,
@@ -623,14 +623,6 @@ fn unanswered(error: &ResolveError) -> Failure {
         ResolveError::TooMany => Code::Overloaded,
     };
     Failure::not_sent(code, Hop::Node, error.to_string())
-}
-
-fn identity(connection: &Connection) -> Result<Identity, String> {
-    let certificates = connection
-        .peer_identity()
-        .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or("it showed no certificate")?;
-    nano_tls::peer_identity(&certificates).map_err(text)
 }
 
 fn common_version(hello: &Hello) -> Result<u16, String> {

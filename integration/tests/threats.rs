@@ -22,9 +22,9 @@ use nano_integration::{
 };
 use nano_tls::{Authority as Issuer, Bundle, Expect, Kind, LEAF_LIFETIME, TRUST_DOMAIN};
 use nano_wire::{
-    InstanceId,
-    message::{Control, Policy, Register},
-    transport,
+    InstanceId, control,
+    message::{Control, Dial, Policy, Register},
+    transport::{self, Close},
 };
 use quinn::{Endpoint, ServerConfig, crypto::rustls::QuicServerConfig};
 use serde_json::json;
@@ -413,11 +413,15 @@ async fn an_instance_answers_for_itself_alone() {
     };
     // Whoever means another instance does not come to a handler.
     let peer = dial().await;
-    let (_sender, _receiver, answer) = peer.dial_instance(InstanceId::random()).await;
-    assert!(
-        matches!(&answer, Control::Refused(failure) if failure.code == Code::NotOwner),
-        "{answer:?}"
-    );
+    let (mut sender, _receiver) = control::open(&peer.connection).await.unwrap();
+    let other = Control::Dial(Dial {
+        instance: InstanceId::random(),
+        hello: Peer::hello(),
+    });
+    sender.send(0, &other).await.unwrap();
+    let (code, reason) = peer.closed().await;
+    assert_eq!(code, Close::Refused as u64, "{reason}");
+    assert_eq!(reason, "another instance was meant");
     // Nor does a subject that it does not serve.
     let peer = dial().await;
     let (_sender, _receiver, answer) = peer.dial_instance(one.instance()).await;

@@ -257,7 +257,9 @@ async fn acknowledged(
         let message = message.map_err(|_| unreachable(candidate, "it registers nothing"))?;
         match message.map_err(|error| unreachable(candidate, error))? {
             (_, Control::Done) => return Ok(()),
-            (_, Control::CallRules(rules)) => drop(told_rules.take(rules)),
+            (_, Control::CallRules(rules)) => {
+                told_rules.take(rules);
+            }
             (id, Control::Refused(failure)) => {
                 let pattern = usize::try_from(id)
                     .ok()

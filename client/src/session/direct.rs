@@ -244,7 +244,7 @@ async fn welcome(
     incoming: Incoming,
 ) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
     let connection = incoming.await.map_err(text)?;
-    let caller = identity(&connection)?;
+    let caller = identity_of(&connection)?;
     let (mut sender, mut receiver) = control::accept(&connection).await.map_err(text)?;
     let dial = match receiver.recv().await.map_err(text)? {
         (_, Control::Dial(dial)) => dial,
@@ -313,7 +313,12 @@ async fn attend_caller(
     }
 }
 
-fn identity(connection: &Connection) -> Result<Identity, String> {
+/// The identity in the certificate that a peer has shown, which the handshake has verified.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn identity_of(connection: &Connection) -> Result<Identity, String> {
     let certificates = connection
         .peer_identity()
         .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
