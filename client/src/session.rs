@@ -67,6 +67,8 @@ pub(crate) struct Session {
     callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
     incarnation: AtomicU64,
+    /// It has been ready.
+    has_been_ready: AtomicBool,
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
     /// That link is kept to, though its node will leave.
@@ -113,6 +115,7 @@ impl Session {
             callers: TaskTracker::new(),
             patterns,
             incarnation: AtomicU64::new(0),
+            has_been_ready: AtomicBool::new(false),
             link: ArcSwapOption::empty(),
             is_held: AtomicBool::new(false),
             successor: ArcSwapOption::empty(),
@@ -207,6 +210,7 @@ impl Session {
 
     /// Has new calls go out by a link, at once or when the one that is held is released.
     fn publish(&self, link: &Arc<PeerLink>) {
+        self.has_been_ready.store(true, Ordering::Relaxed);
         self.state.send_modify(|state| {
             if self.is_held.load(Ordering::Relaxed) {
                 self.successor.store(Some(Arc::clone(link)));

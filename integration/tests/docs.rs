@@ -68,7 +68,8 @@ fn is_path(word: &str) -> bool {
     let word_like = word
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    word_like && (begins || word.ends_with(".md"))
+    let is_identity = word == "client/http-local";
+    word_like && !is_identity && (begins || word.ends_with(".md"))
 }
 
 #[test]

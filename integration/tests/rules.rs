@@ -468,6 +468,30 @@ async fn what_is_stored_is_subject_to_the_rules_of_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_may_no_longer_serve_one_pattern_serves_the_others() {
+    let scene = Scene::start("").await;
+    let both = named("a:1", "both").on("b:1", |_, _: Value| async { Ok(json!({})) });
+    let options = scene.node.options_of("service/both");
+    let _both = both.start(options).await.unwrap();
+    let mut node = scene.node;
+    node.process.kill().await;
+    scene
+        .rules
+        .write("[[own]]\nprefix = \"a:1\"\nidentity = \"service/owner\"\n");
+    let node = node.start_again().await;
+    let client = node.client().await;
+    until("the service to be back", async || {
+        ask(&client, "b:1").await.ok()
+    })
+    .await;
+    assert_eq!(ask(&client, "a:1").await.unwrap_err().code, Code::NoRoute);
+    // Who is new is told that it cannot serve what it is for.
+    let thief = named("a:1", "thief").on("c:1", |_, _: Value| async { Ok(json!({})) });
+    assert!(thief.start(node.options_of("service/thief")).await.is_err());
+    assert_eq!(ask(&client, "c:1").await.unwrap_err().code, Code::NoRoute);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_keeps_the_rules_and_says_so_and_keeps_a_node_from_starting() {
     let bad = "[[own]]\nprefix = \"a,,b\"\nidentity = \"nobody\"\n[[cal]]\n";
     let scene = Scene::start("[[call]]\nidentity = \"client/shop\"\npatterns = [\"a:1\"]\n").await;

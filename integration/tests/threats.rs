@@ -150,7 +150,9 @@ async fn over_quic(address: SocketAddr) {
 }
 
 /// Each shape that two readers of one stream may take for requests of different lengths.
-const SHAPES: [&str; 9] = [
+const SHAPES: [&str; 11] = [
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
     "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
     "Transfer-Encoding: chunked, identity\r\n",
     "Transfer-Encoding: xchunked\r\n",

@@ -8,7 +8,7 @@ use std::{
 
 use nano_tls::{Bundle, Expect, Kind, SecretSource};
 use nano_wire::{
-    Hop, InstanceId,
+    Code, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
@@ -245,7 +245,7 @@ async fn register(
     Ok(told_rules)
 }
 
-/// Waits until the node has done one registration.
+/// Waits until the node has done one registration, or will not do it and that is no harm.
 async fn acknowledged(
     session: &Session,
     candidate: &Candidate,
@@ -260,14 +260,20 @@ async fn acknowledged(
             (_, Control::CallRules(rules)) => {
                 told_rules.take(rules);
             }
+            // What one may no longer serve is no reason not to serve the rest.
+            (id, Control::Refused(failure))
+                if failure.code == Code::Forbidden
+                    && session.has_been_ready.load(Ordering::Relaxed) =>
+            {
+                let pattern = asked_for(session, id);
+                tracing::warn!(pattern, %failure, "not registered until the next connection");
+                return Ok(());
+            }
             (id, Control::Refused(failure)) => {
-                let pattern = usize::try_from(id)
-                    .ok()
-                    .and_then(|id| session.patterns.get(id))
-                    .map(|(pattern, _)| pattern.to_string());
+                let pattern = asked_for(session, id);
                 return Err(ConnectError::Registration {
                     address: candidate.to_string(),
-                    pattern: pattern.unwrap_or_default(),
+                    pattern,
                     failure,
                 });
             }
@@ -275,6 +281,13 @@ async fn acknowledged(
             _ => {}
         }
     }
+}
+
+/// The pattern of a request.
+fn asked_for(session: &Session, id: u64) -> String {
+    let index = usize::try_from(id).ok();
+    let pattern = index.and_then(|index| session.patterns.get(index));
+    pattern.map_or_else(String::new, |(pattern, _)| pattern.to_string())
 }
 
 pub(super) fn limits(session: &Session) -> Limits {

@@ -16,6 +16,9 @@ use nano_wire::{
     rules::{CallRule, CallRules},
 };
 
+/// Patterns beyond which an instance is told all rules, rather than that each is looked up.
+const MANY: usize = 1024;
+
 /// What one instance knows.
 #[derive(Default)]
 pub(super) struct ToldRules {
@@ -56,8 +59,15 @@ impl ToldRules {
         if self.patterns.is_empty() || !was_told && rules.let_all_call() {
             return Vec::new();
         }
-        let all = self.patterns.iter();
-        let all: Vec<_> = all.flat_map(|pattern| rules.concerning(pattern)).collect();
+        let all = match self.patterns.len() > MANY {
+            true => (0..rules.call_rules().len()).collect(),
+            false => {
+                let patterns = self.patterns.iter();
+                patterns
+                    .flat_map(|pattern| rules.concerning(pattern))
+                    .collect()
+            }
+        };
         self.tell(&rules, all, true)
     }
 
