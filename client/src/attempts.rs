@@ -48,6 +48,19 @@ pub struct Failed {
     /// Whether the instance that was given the call, if one was, declares that it may be given
     /// twice.
     pub was_idempotent: bool,
+    /// What it failed for was waited for as long as may be.
+    pub is_last: bool,
+}
+
+impl Failed {
+    /// Of a call that has waited long enough for what it needs.
+    #[must_use]
+    pub fn for_good(failure: Failure) -> Self {
+        Self {
+            is_last: true,
+            ..failure.into()
+        }
+    }
 }
 
 impl From<Failure> for Failed {
@@ -56,6 +69,7 @@ impl From<Failure> for Failed {
         Self {
             failure,
             was_idempotent: false,
+            is_last: false,
         }
     }
 }
@@ -108,9 +122,13 @@ impl Attempts {
         let Failed {
             failure,
             was_idempotent,
+            is_last,
         } = failed;
         let failure = self.whole_of(failure);
-        let pause = self.pause(&failure, was_idempotent, budget, now);
+        let pause = match is_last {
+            true => None,
+            false => self.pause(&failure, was_idempotent, budget, now),
+        };
         let further = furthest(self.furthest, failure.certainty);
         match pause.filter(|pause| *pause < remaining) {
             Some(pause) => {
@@ -174,10 +192,12 @@ impl Attempts {
         }
     }
 
-    /// An instance that is full says when to come back, but another one may have room.
+    /// An instance that is full says when to come back, but another one may have room. Where it
+    /// is no instance that says so, all are full, or the node is.
     fn come_back(&self, failure: &Failure) -> Duration {
+        let is_elsewhere_too = self.paid > 1 || failure.instance.is_none();
         match failure.retry_after_ms {
-            Some(wait) if failure.code == Code::Overloaded && self.paid > 1 => {
+            Some(wait) if failure.code == Code::Overloaded && is_elsewhere_too => {
                 Duration::from_millis(wait.into()).min(LONGEST_WAIT)
             }
             _ => Duration::ZERO,
@@ -238,8 +258,8 @@ mod tests {
 
     fn failed(failure: &Failure, was_idempotent: bool) -> Failed {
         Failed {
-            failure: failure.clone(),
             was_idempotent,
+            ..failure.clone().into()
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nano_wire::{inspect::Status, message::HOPS, rules::Checked};
+use nano_wire::{Code, inspect::Status, message::HOPS, rules::Checked};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     Body, CallError, ConnectError, Explanation, Options,
     explain::explain,
     handler::Origin,
+    options::TIMEOUT,
     routes::{RouteList, check, status},
-    session::Session,
+    session::{Session, failure},
 };
 
 /// Sends messages to subjects. Cheap to clone; the session ends with the last clone.
@@ -20,11 +22,15 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     owner: Arc<Owner>,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 /// Ends the session when dropped.
-struct Owner(Arc<Session>);
+struct Owner {
+    session: Arc<Session>,
+    /// In flight; closed once the client is to leave.
+    calls: TaskTracker,
+}
 
 impl Client {
     /// Connects to a node.
@@ -38,7 +44,10 @@ impl Client {
         let io = options.io()?;
         let session = Session::start(options, io, Vec::new(), None).await?;
         Ok(Self {
-            owner: Arc::new(Owner(session)),
+            owner: Arc::new(Owner {
+                session,
+                calls: TaskTracker::new(),
+            }),
             timeout,
         })
     }
@@ -48,7 +57,7 @@ impl Client {
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
             owner: Arc::clone(&self.owner),
-            timeout,
+            timeout: Some(timeout),
         }
     }
 
@@ -63,6 +72,7 @@ impl Client {
         T: Serialize + ?Sized,
         R: DeserializeOwned,
     {
+        let _in_flight = self.begin()?;
         self.session()
             .act(subject, message, self.timeout, ORIGIN)
             .await
@@ -74,6 +84,7 @@ impl Client {
     ///
     /// As [`act`](Self::act).
     pub async fn act_raw(&self, subject: &str, body: Body) -> Result<Body, CallError> {
+        let _in_flight = self.begin()?;
         self.session()
             .act_raw(subject, body, self.timeout, ORIGIN)
             .await
@@ -99,7 +110,7 @@ impl Client {
     ///
     /// If the prefix is none.
     pub fn routes(&self, prefix: Option<&str>) -> Result<RouteList, CallError> {
-        RouteList::new(Arc::clone(self.session()), self.timeout, prefix)
+        RouteList::new(Arc::clone(self.session()), self.patience(), prefix)
     }
 
     /// How the node does which this client is connected to.
@@ -108,7 +119,7 @@ impl Client {
     ///
     /// If it does not answer within the deadline of calls, or is lost.
     pub async fn status(&self) -> Result<Status, CallError> {
-        status(self.session(), self.timeout).await
+        status(self.session(), self.patience()).await
     }
 
     /// Why calls of a subject go where they go: what the node says which this client is
@@ -120,7 +131,15 @@ impl Client {
     ///
     /// If the subject is none.
     pub async fn explain(&self, subject: &str) -> Result<Explanation, CallError> {
-        explain(self.session(), subject, self.timeout).await
+        explain(self.session(), subject, self.patience()).await
+    }
+
+    /// Leaves without costing a call: no clone of it makes new ones, those in flight are
+    /// answered, then it disconnects as [`close`](Self::close) does.
+    pub async fn drain(self) {
+        self.owner.calls.close();
+        self.owner.calls.wait().await;
+        self.close().await;
     }
 
     /// Whether this client's identity may register a pattern, which rule of the node says so, and
@@ -130,7 +149,7 @@ impl Client {
     ///
     /// If the pattern is none, or the node does not answer within the deadline of calls.
     pub async fn check_registration(&self, pattern: &str) -> Result<Checked, CallError> {
-        check(self.session(), pattern, self.timeout).await
+        check(self.session(), pattern, self.patience()).await
     }
 
     /// Disconnects, and waits until the node was told, so that it does not wait for this
@@ -140,8 +159,22 @@ impl Client {
         self.session().ended().await;
     }
 
+    /// Counts a call as in flight for as long as the token lives.
+    fn begin(&self) -> Result<TaskTrackerToken, CallError> {
+        // Before it is looked whether the client leaves: who waits for its calls sees this one.
+        let in_flight = self.owner.calls.token();
+        match self.owner.calls.is_closed() {
+            false => Ok(in_flight),
+            true => Err(failure(Code::ConnectionLost, "the client is leaving")),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(TIMEOUT)
+    }
+
     fn session(&self) -> &Arc<Session> {
-        &self.owner.0
+        &self.owner.session
     }
 }
 
@@ -152,6 +185,6 @@ const ORIGIN: Origin = Origin {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.stop();
+        self.session.stop();
     }
 }

@@ -54,7 +54,7 @@ impl Context {
         R: DeserializeOwned,
     {
         self.session
-            .act(subject, message, self.remaining(), self.origin())
+            .act(subject, message, Some(self.remaining()), self.origin())
             .await
     }
 
@@ -65,7 +65,7 @@ impl Context {
     /// As [`Client::act_raw`](crate::Client::act_raw).
     pub async fn act_raw(&self, subject: &str, body: Body) -> Result<Body, CallError> {
         self.session
-            .act_raw(subject, body, self.remaining(), self.origin())
+            .act_raw(subject, body, Some(self.remaining()), self.origin())
             .await
     }
 

@@ -37,8 +37,9 @@ pub struct Options {
     /// State folder of the node on this machine. Default as the node's own, see
     /// [`default_state`].
     pub state: Option<PathBuf>,
-    /// Deadline of calls that name none. Default 30 s.
-    pub timeout: Duration,
+    /// Deadline of calls that name none. By default what the pattern declares
+    /// ([`Policy::deadline_ms`](crate::Policy)) where that is known, else 30 s.
+    pub timeout: Option<Duration>,
     /// Longest wait for the first session, and of a call for a lost one to return.
     /// Default 5 s.
     pub connect_timeout: Duration,
@@ -72,7 +73,7 @@ impl Default for Options {
             cluster_secret: None,
             name: None,
             state: None,
-            timeout: TIMEOUT,
+            timeout: None,
             connect_timeout: Duration::from_secs(5),
             max_in_flight: 65_536,
             max_body: 16 * 1024 * 1024,
@@ -179,7 +180,7 @@ impl Options {
     /// The same with another deadline for calls that name none.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
         self
     }
 

@@ -157,6 +157,9 @@ impl Handler for Peer {
             running,
             context: self.context(&call),
         });
+        let Some(run) = run.in_time(call.received.into_std()) else {
+            return;
+        };
         let encoding = call.header.encoding;
         match call.body {
             InBody::Inline(slice) => {
@@ -337,10 +340,15 @@ impl Run {
         }
     }
 
-    /// Runs the handler as a task of a runtime; if the caller gives up, it is aborted.
+    /// Runs the handler as a task of a runtime, if there is still time when its turn comes; if
+    /// the caller gives up, it is aborted.
     pub(crate) fn spawn(self: Box<Self>, runtime: &runtime::Handle, body: Body) {
         let (link, id) = self.answer_to.call();
-        let task = runtime.spawn(self.answer(body));
+        let task = runtime.spawn(async move {
+            if let Some(run) = self.in_time(Instant::now()) {
+                run.answer(body).await;
+            }
+        });
         link.attach(id, task.abort_handle());
     }
 

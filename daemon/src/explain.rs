@@ -51,7 +51,7 @@ pub fn explain(
     })?;
     let asked = Asked {
         now: Instant::now(),
-        is_near: peer.is_loopback(),
+        is_near: peer.to_canonical().is_loopback(),
         outlook: context.registry.outlook(),
         context,
     };
@@ -145,6 +145,7 @@ fn pick(member: &Arc<Member>, now: Duration) -> Pick {
         Usable::Due => Pick::Trial,
         Usable::Suspect => Pick::Suspect,
         Usable::Full => Pick::Full,
+        Usable::Out if member.figures.out_for(now).is_none() => Pick::Suspect,
         Usable::Out => Pick::Ejected,
         Usable::Never => match instance.state() {
             RouteState::Leaving => Pick::Leaving,

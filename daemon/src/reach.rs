@@ -16,18 +16,20 @@ use nano_wire::{
     socket::Dialer,
     transport::{self, Close},
 };
-use quinn::{ClientConfig, crypto::rustls::QuicClientConfig};
-use tokio::{net::lookup_host, sync::Semaphore, time::timeout};
+use quinn::{ClientConfig, Connection, crypto::rustls::QuicClientConfig};
+use tokio::{
+    net::lookup_host,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 /// Longest wait for an instance to answer where it says that it listens.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Pauses before each attempt.
-const PAUSES: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_secs(5),
-    Duration::from_secs(30),
-];
+/// Pause after the first attempt in vain; doubled up to [`LONGEST`]. A name or a firewall's rule may
+/// come later than the instance.
+const FIRST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Attempts that are under way at a time; a crowd of instances waits its turn.
 const ATTEMPTS: usize = 256;
@@ -65,35 +67,32 @@ impl Reach {
         }
     }
 
-    /// Where an instance can be called; `None` if it cannot be after some attempts.
-    pub async fn confirm(&self, listening: &Listening) -> Option<String> {
+    /// Where an instance can be called, once it can be.
+    pub async fn confirm(&self, listening: &Listening) -> String {
         let address = match &listening.advertised {
             Some(address) => address.clone(),
             None => canonical(listening.seen).to_string(),
         };
-        for pause in PAUSES {
-            tokio::time::sleep(pause).await;
+        let mut pause = FIRST;
+        loop {
             let attempt = async {
                 let _turn = self.attempts.acquire().await;
                 timeout(ANSWER, self.dial(listening, &address)).await
             };
             let instance = listening.instance;
             match attempt.await {
-                Ok(Ok(found)) => return Some(published(address, found)),
+                Ok(Ok(found)) => return published(address, found),
                 Ok(Err(reason)) => tracing::debug!(%instance, address, reason, "not reached"),
                 Err(_) => tracing::debug!(%instance, address, "not reached: no answer"),
             }
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = LONGEST.min(2 * pause);
         }
-        None
     }
 
     async fn dial(&self, listening: &Listening, address: &str) -> Result<SocketAddr, String> {
         let config = self.config(&listening.identity)?;
-        let mut found = lookup_host(address).await.map_err(text)?;
-        let target = canonical(found.next().ok_or("its name has no address")?);
-        may_be_dialled(canonical(listening.seen).ip(), target.ip())?;
-        let connecting = self.dialer.connect(config, target).map_err(text)?;
-        let connection = connecting.await.map_err(text)?;
+        let (connection, target) = self.connect(config, listening, address).await?;
         let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
         let dial = Control::Dial(Dial {
             instance: listening.instance,
@@ -112,6 +111,29 @@ impl Reach {
             (_, Control::Welcome(welcome)) if welcome.instance == listening.instance => Ok(target),
             _ => Err("another instance answers".to_owned()),
         }
+    }
+
+    /// Connects to the first of a name's addresses that answers and may be dialled.
+    async fn connect(
+        &self,
+        config: ClientConfig,
+        listening: &Listening,
+        address: &str,
+    ) -> Result<(Connection, SocketAddr), String> {
+        let mut last = "its name has no address".to_owned();
+        for found in lookup_host(address).await.map_err(text)? {
+            let target = canonical(found);
+            let attempt = async {
+                may_be_dialled(canonical(listening.seen).ip(), target.ip())?;
+                let connecting = self.dialer.connect(config.clone(), target);
+                connecting.map_err(text)?.await.map_err(text)
+            };
+            match attempt.await {
+                Ok(connection) => return Ok((connection, target)),
+                Err(reason) => last = reason,
+            }
+        }
+        Err(last)
     }
 
     fn config(&self, identity: &Identity) -> Result<ClientConfig, String> {

@@ -12,10 +12,12 @@ mod durability;
 mod elsewhere;
 mod enforcement;
 mod folder;
+mod losses;
 mod membership;
 mod outlook;
 mod parties;
 mod store;
+mod withheld;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -44,12 +46,14 @@ use crate::{
     table::{Changes, Instance, Member, Published, Table},
 };
 
+use losses::Losses;
 pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
 use parties::Parties;
 pub use store::StoreError;
 use store::{Change, Contents, Limits, Store};
+use withheld::Withheld;
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
@@ -62,6 +66,9 @@ const LISTED: usize = 4096;
 
 /// Commands that are committed together.
 const BATCH: usize = 1024;
+
+/// Pause before it is looked again whether other nodes' routes are known.
+const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// When the store is made anew since it has grown past its use.
 const LIMITS: Limits = Limits {
@@ -147,7 +154,12 @@ impl Registry {
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
         let (mut store, contents) = Store::open(folder, LIMITS)?;
-        let Contents { routes, boot, sets } = contents;
+        let Contents {
+            routes,
+            boot,
+            sets,
+            known,
+        } = contents;
         if let Some(joined) = &joined {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
@@ -161,14 +173,17 @@ impl Registry {
             published: table,
             changed: Vec::new(),
             changes: broadcast::Sender::new(CHANGES),
-            membership: joined
-                .map(|joined| Membership::new(joined, access, Arc::clone(&withheld), boot, sets)),
+            membership: joined.map(|joined| {
+                let withheld = Withheld::new(access, Arc::clone(&withheld));
+                Membership::new(joined, withheld, boot, sets, known)
+            }),
             local: Vec::new(),
             sessions: HashMap::new(),
             withheld: Vec::new(),
             graces: BTreeSet::new(),
             grace,
             next_renewal: None,
+            losses: Losses::new(Instant::now(), grace),
         };
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
@@ -263,6 +278,7 @@ struct Actor {
     grace: Duration,
     /// There is no store, and another attempt to make one comes no sooner.
     next_renewal: Option<Instant>,
+    losses: Losses,
 }
 
 /// Commands that are committed together, as far as they have been taken.
@@ -310,9 +326,18 @@ impl Actor {
                 () = at(next_grace) => self.end_graces(Instant::now()),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
+            self.note_losses();
         }
         // The table holds connections, and they the switch with its view of the table.
         self.published.store(Arc::default());
+    }
+
+    fn note_losses(&mut self) {
+        let census = self.published.census();
+        let elsewhere = self.membership.as_ref();
+        let elsewhere = elsewhere.map_or(0, Membership::suspect_instances);
+        let suspect = census.lost() + elsewhere;
+        self.losses.note(suspect, census.known(), Instant::now());
     }
 
     /// Publishes what the store holds: nobody has a session yet.
@@ -411,8 +436,8 @@ impl Actor {
                 self.remove(instance.session, &pattern, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
+            // It takes calls until it is out of the table: there may be nobody else to take them.
             Command::Leave { instance, done } => {
-                instance.leave();
                 self.forget_withheld(instance.session, None);
                 self.remove_session(instance.session, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
@@ -554,6 +579,10 @@ impl Actor {
             && at <= now
         {
             self.graces.pop_first();
+            if self.may_be_elsewhere(session) {
+                self.graces.insert((now + UNKNOWN, session));
+                continue;
+            }
             self.remove_session(session, &mut changes);
         }
         if changes.is_empty() {
@@ -567,6 +596,24 @@ impl Actor {
         let _ = self.make_durable(&changes);
         self.publish();
         self.replicate();
+    }
+
+    /// Whether instances of the node's last start may have registered at other nodes, of
+    /// which nothing is known as long as Redis is away.
+    fn may_be_elsewhere(&self, session: u64) -> bool {
+        let knows_others = |membership: &Membership| membership.knows_others();
+        if self.membership.as_ref().is_none_or(knows_others) {
+            return false;
+        }
+        let pattern = self
+            .sessions
+            .get(&session)
+            .and_then(|it| it.patterns.iter().next());
+        let members = pattern.and_then(|pattern| self.table.get(pattern.as_str()));
+        members.is_some_and(|members| {
+            let mut members = members.iter().map(|member| &member.instance);
+            members.any(|instance| instance.session == session && instance.is_restored())
+        })
     }
 
     /// Shows a member in the next snapshot, in the place of the one of the same instance.

@@ -121,7 +121,7 @@ enum Asked {
 }
 
 /// Becomes where an instance can be called without a node.
-type Reaching = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+type Reaching = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// A peer that has greeted.
 struct Session {
@@ -282,7 +282,7 @@ impl Session {
                 }
                 address = confirmed(&mut self.reaching) => {
                     self.reaching = None;
-                    if let (Some(address), Some(instance)) = (address, &self.instance) {
+                    if let Some(instance) = &self.instance {
                         let instance = Arc::clone(instance);
                         context.registry.send(Command::Reached { instance, address }).await;
                     }
@@ -594,7 +594,7 @@ impl Session {
     }
 }
 
-async fn confirmed(reaching: &mut Option<Reaching>) -> Option<String> {
+async fn confirmed(reaching: &mut Option<Reaching>) -> String {
     match reaching {
         Some(reaching) => reaching.await,
         None => std::future::pending().await,

@@ -14,10 +14,10 @@ use std::{
 use nano_client::attempts::outcome;
 use nano_routing::{
     Candidate, Candidates, HealthSettings, Instances, NonePicked, Outcome, Pattern, PatternError,
-    at_most_half_out, canonical, pick,
+    Usable, at_most_half_out, canonical, pick,
 };
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
+    CallHeader, CallId, Code, Failure, Hop, InstanceId,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
@@ -240,7 +240,13 @@ impl Attempt<'_, '_> {
                     || was_tried(&self.header, member.instance.id)
                     || !may_be_given(member)
             };
-            let member = match pick(members, now, fastrand::u64(..), is_left_out) {
+            let wanted = preferred(&self.header, members, now).filter(|_| turn == 0);
+            let wanted = wanted.filter(|member| !is_left_out(member));
+            let picked = wanted.map_or_else(
+                || pick(members, now, fastrand::u64(..), is_left_out),
+                Ok::<_, NonePicked>,
+            );
+            let member = match picked {
                 Ok(member) => member,
                 Err(NonePicked::Unreachable) => break,
                 Err(NonePicked::Full) => {
@@ -281,12 +287,20 @@ impl Attempt<'_, '_> {
         let mut header = self.header.clone();
         header.extensions.remove(Extensions::INSTANCE);
         header.extensions.remove(Extensions::TRIED);
+        header.extensions.remove(Extensions::PREFERRED);
         if member.instance.is_elsewhere() {
             if header.extensions.size() > EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE {
                 return Err((Box::new(self), Some(too_much(member))));
             }
             let instance = &member.instance.id.0;
             header.extensions.0.push((Extensions::INSTANCE, instance));
+        }
+        if let Some(limit) = member
+            .policy
+            .max_body
+            .filter(|limit| length(&self.body) > *limit)
+        {
+            return Err((Box::new(self), refusal(Reason::TooLarge(limit), member)));
         }
         if !member.figures.begin(member.limit(), now) {
             return Err((Box::new(self), refusal(Reason::Full, member)));
@@ -369,6 +383,8 @@ impl Forwarded {
             Code::ConnectionLost | Code::Deadline if self.is_relayed => Outcome::Unknown,
             // Found on the own link: it is the link to the instance's node that was lost.
             Code::ConnectionLost if is_neighbours => Outcome::Unknown,
+            // It has gone to another node since.
+            Code::NotOwner if is_neighbours => Outcome::Unknown,
             Code::NoInstance if is_neighbours => Outcome::Failed,
             _ => outcome(failure, self.patience, &self.member.policy),
         }
@@ -433,6 +449,14 @@ fn held_of(body: &OutBody<'_>) -> u64 {
         OutBody::Slice(slice) => slice.len() as u64,
         OutBody::Relay(body) => body.len().min(STREAM_WINDOW.into()),
         OutBody::Bytes(_) => 0,
+    }
+}
+
+fn length(body: &OutBody<'_>) -> u64 {
+    match body {
+        OutBody::Slice(slice) => slice.len() as u64,
+        OutBody::Relay(body) => body.len(),
+        OutBody::Bytes(bytes) => bytes.len() as u64,
     }
 }
 
@@ -502,12 +526,7 @@ fn too_much(member: &Member) -> Failure {
 }
 
 fn not_here() -> Failure {
-    Failure::new(
-        Code::NotOwner,
-        Certainty::Refused,
-        Hop::Node,
-        "the instance has no session with this node",
-    )
+    not_sent(Code::NotOwner, "the instance has no session with this node")
 }
 
 /// Says when to come back only if one that is silent, or has lost its session, may be back.
@@ -531,6 +550,18 @@ fn none_twice(pattern: &Pattern) -> Failure {
 /// Whether an instance may have run the call before.
 fn may_have_run(header: &CallHeader<'_>) -> bool {
     header.extensions.get(Extensions::IDEMPOTENT_ONLY).is_some()
+}
+
+/// The member that the caller has picked, if it may be given any call.
+fn preferred<'m>(
+    header: &CallHeader<'_>,
+    members: Candidates<'m, Arc<Member>>,
+    now: Duration,
+) -> Option<&'m Arc<Member>> {
+    let wanted = header.extensions.get(Extensions::PREFERRED)?;
+    let is_wanted = |member: &&Arc<Member>| member.instance.id.0 == wanted;
+    let member = members.as_slice().iter().find(is_wanted)?;
+    (Usable::of(member, now) == Usable::Ready).then_some(member)
 }
 
 /// Whether the caller has given the call to an instance before.

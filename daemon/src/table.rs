@@ -248,12 +248,9 @@ impl Instance {
         }
     }
 
-    /// Whether it cannot be reached now, but may be soon.
+    /// Whether it cannot be reached now, but it or who takes its place may be soon.
     pub fn may_return(&self) -> bool {
-        matches!(
-            self.state(),
-            RouteState::Lost | RouteState::Suspect | RouteState::Unreachable
-        )
+        self.state() != RouteState::Ready
     }
 
     /// Where it can be called without a node, if it can.

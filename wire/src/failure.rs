@@ -212,7 +212,7 @@ impl Failure {
             (Code::Overloaded, _) => Retry::Yes,
             (Code::Draining, _) => Retry::Free,
             (Code::NotOwner, _) => Retry::FreeAfterResolve,
-            (Code::ConnectionLost, Certainty::NotSent) => Retry::Yes,
+            (Code::ConnectionLost, Certainty::NotSent | Certainty::Refused) => Retry::Yes,
             _ => Retry::No,
         }
     }

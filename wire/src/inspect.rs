@@ -156,7 +156,8 @@ pub struct OtherNode {
 /// How a node stands to Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct RedisState {
-    /// Milliseconds since it was first found that it cannot be read, if it cannot be.
+    /// Milliseconds since it was last read, be it by an earlier start of the node, if it cannot
+    /// be.
     pub away_ms: Option<u64>,
     /// Nodes of which Redis has newer routes than this one.
     pub behind: u32,

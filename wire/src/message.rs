@@ -96,6 +96,9 @@ impl Extensions<'_> {
     /// The call may have run before: it is only for instances that declare that one may be
     /// given to them twice. Empty.
     pub const IDEMPOTENT_ONLY: u16 = 5;
+    /// The instance that the caller has picked, and cannot reach by itself: its id, 16 bytes. A
+    /// node gives the call to it if it may be given any.
+    pub const PREFERRED: u16 = 6;
 
     /// The value of one extension.
     #[must_use]

@@ -69,6 +69,7 @@ fn pick(target: &Arc<Target>, time: Duration) -> Pick {
         Usable::Due => Pick::Trial,
         Usable::Suspect => Pick::Suspect,
         Usable::Full => Pick::Full,
+        Usable::Out if target.figures.out_for(time).is_none() => Pick::Suspect,
         Usable::Out => Pick::Ejected,
         Usable::Never => Pick::Silent,
     }

@@ -19,7 +19,9 @@ use nano_wire::{
     socket::open_endpoint,
     transport::{self, Close},
 };
-use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig,
+};
 use rustls::pki_types::CertificateDer;
 use tokio::{
     net::lookup_host,
@@ -96,10 +98,7 @@ async fn dial(
     let expect = Expect::Identity(target.identity.clone());
     let tls = bundle(session).and_then(|own| own.client_config(expect));
     let config = client_config(tls.map_err(text)?).map_err(text)?;
-    let mut found = lookup_host(&target.address).await.map_err(text)?;
-    let address = found.next().ok_or("its name has no address")?;
-    let connecting = session.connect(config, address).map_err(text)?;
-    let connection = connecting.await.map_err(text)?;
+    let connection = connect(session, config, &target.address).await?;
     let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
     let dial = Control::Dial(Dial {
         instance: target.instance,
@@ -126,6 +125,25 @@ async fn dial(
     };
     let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
     Ok((link, sender, receiver))
+}
+
+/// Connects to the first of a name's addresses that answers.
+async fn connect(
+    session: &Arc<Session>,
+    config: ClientConfig,
+    address: &str,
+) -> Result<Connection, String> {
+    let mut last = "its name has no address".to_owned();
+    for found in lookup_host(address).await.map_err(text)? {
+        match session.connect(config.clone(), found) {
+            Ok(connecting) => match connecting.await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = text(error),
+            },
+            Err(error) => last = text(error),
+        }
+    }
+    Err(last)
 }
 
 /// Reads what the instance says until one of the two has had enough; whether it had, and the

@@ -31,6 +31,7 @@ use crate::{
     cache::{Target, are_all},
     dispatch::Dispatcher,
     handler::Origin,
+    options::TIMEOUT,
     peer::{FULL_RETRY, PeerLink, Waiter},
 };
 
@@ -51,6 +52,8 @@ struct Outgoing<'a> {
     deadline: Instant,
     origin: Origin,
     attempts: Attempts,
+    /// The instance that was picked, and cannot be called without a node.
+    preferred: Option<InstanceId>,
 }
 
 /// A call that has been placed. Dropping it gives the call up.
@@ -81,7 +84,7 @@ impl Session {
         self: &Arc<Self>,
         subject: &str,
         message: &T,
-        timeout: Duration,
+        timeout: Option<Duration>,
         origin: Origin,
     ) -> Result<R, CallError>
     where
@@ -102,27 +105,32 @@ impl Session {
         })
     }
 
-    /// Calls, and waits for the answer until the deadline. What fails in a way that the
-    /// protocol has for that is tried again.
+    /// Calls, and waits for the answer until the deadline: where none is named, what the pattern
+    /// declares if that is known. What fails in a way that the protocol has for that is tried
+    /// again.
     pub(crate) async fn act_raw(
         self: &Arc<Self>,
         subject: &str,
         body: Body,
-        timeout: Duration,
+        timeout: Option<Duration>,
         origin: Origin,
     ) -> Result<Body, CallError> {
         let now = Instant::now();
+        let subject =
+            canonical(subject).map_err(|error| failure(Code::BadRequest, error.to_string()))?;
+        let mut known = self.targets(&subject);
+        let timeout = timeout.or_else(|| declared_deadline(known.as_ref()?));
         let mut call = Outgoing {
-            subject: canonical(subject)
-                .map_err(|error| failure(Code::BadRequest, error.to_string()))?,
+            subject,
             body,
-            deadline: now + timeout.min(LONGEST_DEADLINE),
+            deadline: now + timeout.unwrap_or(TIMEOUT).min(LONGEST_DEADLINE),
             origin,
             attempts: Attempts::default(),
+            preferred: None,
         };
         self.budget.count_call(now - self.begun);
         loop {
-            let failed = match self.attempt(&call).await {
+            let failed = match self.attempt(&mut call, known).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -139,13 +147,17 @@ impl Session {
                 Next::Again(Duration::ZERO) => {}
                 Next::Again(pause) => drop(self.io.run(sleep(pause)).await),
             }
+            known = self.targets(&call.subject);
         }
     }
 
     /// Gives the call to an instance that is known, or to a node that finds one.
-    async fn attempt(self: &Arc<Self>, call: &Outgoing<'_>) -> Result<Body, Failed> {
+    async fn attempt(
+        self: &Arc<Self>,
+        call: &mut Outgoing<'_>,
+        known: Option<Instances<Arc<Target>>>,
+    ) -> Result<Body, Failed> {
         let begun = Instant::now();
-        let known = self.targets(call);
         let engaged = match &known {
             Some(targets) => self.engage(call, targets)?,
             None => None,
@@ -157,17 +169,20 @@ impl Session {
             let (instance, was_idempotent) = (target.remote.instance, target.policy.idempotent);
             let answer = placed.at(instance).answer_of(engaged).await;
             return answer.map_err(|failure| Failed {
-                failure,
                 was_idempotent,
+                ..failure.into()
             });
         }
-        match self.by_node(call, engaged).await {
-            Ok(answer) => Ok(answer),
-            Err(failure) => Err(Failed {
-                was_idempotent: self.was_idempotent(call, known, begun, &failure).await,
-                failure,
-            }),
-        }
+        let engaged_instance = |engaged: &Engaged| engaged.target.remote.instance;
+        call.preferred = engaged.as_ref().map(engaged_instance);
+        let failure = match self.by_node(call).await?.answer_of(engaged).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        Err(Failed {
+            was_idempotent: self.was_idempotent(call, known, begun, &failure).await,
+            ..failure.into()
+        })
     }
 
     /// Whether whoever a node gave a call to declares that it may be given twice, by what is
@@ -222,9 +237,9 @@ impl Session {
     }
 
     /// The instances of a subject, if they are known and may be called without a node.
-    fn targets(&self, call: &Outgoing<'_>) -> Option<Instances<Arc<Target>>> {
+    fn targets(&self, subject: &str) -> Option<Instances<Arc<Target>>> {
         let is_direct = self.options.direct;
-        is_direct.then(|| self.cache.find(&call.subject))?
+        is_direct.then(|| self.cache.find(subject))?
     }
 
     /// Picks one of the instances of a subject.
@@ -236,9 +251,11 @@ impl Session {
         let now = Instant::now();
         let may_have_run = call.attempts.may_have_run();
         let has_node = self.link.load().is_some();
+        let length = call.body.bytes.len() as u64;
         let is_left_out = |target: &Arc<Target>| {
             call.attempts.leaves_out(target.remote.instance)
                 || may_have_run && !target.policy.idempotent
+                || target.policy.max_body.is_some_and(|limit| length > limit)
                 // It is dialled, for later calls.
                 || !has_node && target.remote.link(self).is_none()
         };
@@ -258,25 +275,18 @@ impl Session {
         }
     }
 
-    /// Calls through the node.
-    async fn by_node(
-        self: &Arc<Self>,
-        call: &Outgoing<'_>,
-        engaged: Option<Engaged>,
-    ) -> Result<Body, CallError> {
+    /// Places a call on the link with the node, once there is room for it.
+    async fn by_node(self: &Arc<Self>, call: &Outgoing<'_>) -> Result<Placed, Failed> {
         if let Some(placed) = self.place_now(call) {
-            return placed.answer_of(engaged).await;
+            return Ok(placed);
         }
         let session = Arc::clone(self);
         let call = call.to_owned();
         let placed = async move { session.place_later(call).await };
-        match self.io.run(placed).await {
-            Some(placed) => placed?.answer_of(engaged).await,
-            None => {
-                let message = "the runtime that the client was connected on has ended";
-                Err(failure(Code::ConnectionLost, message))
-            }
-        }
+        self.io.run(placed).await.unwrap_or_else(|| {
+            let message = "the runtime that the client was connected on has ended";
+            Err(failure(Code::ConnectionLost, message).into())
+        })
     }
 
     /// Places a call if the link has room and nobody waits for it.
@@ -289,20 +299,21 @@ impl Session {
     }
 
     /// Waits its turn, for a link, and for room on it.
-    async fn place_later(&self, call: Outgoing<'static>) -> Result<Placed, CallError> {
+    async fn place_later(&self, call: Outgoing<'static>) -> Result<Placed, Failed> {
         timeout_at(call.deadline, self.place_when_ready(&call))
             .await
             .unwrap_or_else(|_| {
                 let message = "the deadline passed while the call waited for room on its way out";
-                Err(failure(Code::Deadline, message))
+                Err(failure(Code::Deadline, message).into())
             })
     }
 
-    async fn place_when_ready(&self, call: &Outgoing<'_>) -> Result<Placed, CallError> {
+    async fn place_when_ready(&self, call: &Outgoing<'_>) -> Result<Placed, Failed> {
         let mut state = self.state.subscribe();
         loop {
             state.borrow_and_update();
-            self.ready().await.map_err(|error| error.to_call_error())?;
+            let ready = self.ready().await;
+            ready.map_err(|error| Failed::for_good(error.to_call_error()))?;
             let Some(link) = self.link.load_full() else {
                 self.changed(&mut state).await;
                 continue;
@@ -314,7 +325,7 @@ impl Session {
                         "the body of {} bytes is over the {limit} bytes that the node takes",
                         call.body.bytes.len()
                     );
-                    return Err(failure(Code::TooLarge, message));
+                    return Err(failure(Code::TooLarge, message).into());
                 }
                 Err(Reason::Full | Reason::Draining | Reason::Closed) => {
                     self.changed(&mut state).await;
@@ -363,6 +374,7 @@ impl Outgoing<'_> {
             deadline: self.deadline,
             origin: self.origin,
             attempts: self.attempts.clone(),
+            preferred: self.preferred,
         }
     }
 
@@ -370,6 +382,9 @@ impl Outgoing<'_> {
     fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
         let mut extensions = Extensions::default();
         self.attempts.tell(&mut extensions);
+        if let Some(preferred) = &self.preferred {
+            extensions.0.push((Extensions::PREFERRED, &preferred.0));
+        }
         let (sender, answer) = oneshot::channel();
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
@@ -475,6 +490,16 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// The shortest deadline that instances declare for calls which name none.
+fn declared_deadline(targets: &Instances<Arc<Target>>) -> Option<Duration> {
+    let declared = targets
+        .iter()
+        .filter_map(|target| target.policy.deadline_ms);
+    declared
+        .min()
+        .map(|millis| Duration::from_millis(millis.into()))
 }
 
 fn full() -> Failure {

@@ -31,8 +31,8 @@ pub struct Effects {
     pub fresh: Vec<Boot>,
     /// Boots whose sets are gone.
     pub dropped: Vec<Boot>,
-    /// Own routes that were dropped since their instance has registered them elsewhere; a
-    /// session that has one of them is to be closed.
+    /// Own routes that were dropped since their instance has registered them elsewhere. Its
+    /// session here goes on until the calls that it still answers have ended.
     pub superseded: Vec<Key>,
     /// HTTP routes that are this node's own from now on, to be probed.
     pub adopted: Vec<Key>,
@@ -85,8 +85,6 @@ pub enum Alarm {
     OtherAuthority,
     /// Redis may evict keys.
     Evicting,
-    /// More than half of all routes are suspect.
-    MostSuspect,
 }
 
 /// Asks a node whether it is still this boot.

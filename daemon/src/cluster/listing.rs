@@ -80,8 +80,6 @@ impl Replica {
             }
             self.remark(boot);
         }
-        let (suspect, all) = self.view.suspects();
-        self.set_alarm(Alarm::MostSuspect, suspect * 2 > all);
         if !self.rules.drops_in_step {
             self.drop_condemned(now, now);
         }

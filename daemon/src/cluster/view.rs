@@ -179,15 +179,6 @@ impl View {
         std::mem::take(&mut self.changed)
     }
 
-    /// How many records suspects have, and all together.
-    pub(super) fn suspects(&self) -> (u64, u64) {
-        let count = |(boot, set): (Boot, &Set)| (self.is_suspect(boot), set.sum.count);
-        let counts = self.sets().map(count);
-        counts.fold((0, 0), |(suspect, all), (is_suspect, count)| {
-            (suspect + if is_suspect { count } else { 0 }, all + count)
-        })
-    }
-
     fn leave(&mut self, boot: Boot, key: &Key) {
         if let Some(holders) = self.holders.get_mut(key) {
             holders.retain(|holder| *holder != boot);

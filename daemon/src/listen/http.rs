@@ -374,8 +374,8 @@ async fn attempt(
         Err(failure) => Err(*failure),
     };
     whole.map_err(|failure| Failed {
-        failure,
         was_idempotent,
+        ..failure.into()
     })
 }
 

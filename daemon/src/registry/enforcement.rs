@@ -5,24 +5,18 @@ use std::{mem, sync::Arc};
 use nano_routing::Pattern;
 
 use super::{Actor, membership, store::Change};
-use crate::{access::lets_register, table::Member};
+use crate::{access::lets_register, cluster::Key, table::Member};
 
 impl Actor {
     /// Has the table keep to the rules that are in force.
     pub(super) fn enforce(&mut self) {
         let mut changes = Vec::new();
         for member in self.against_the_rules() {
-            let (pattern, identity) = (&member.pattern, &member.instance.identity);
             if member.instance.is_elsewhere() {
-                if let Some(membership) = &mut self.membership {
-                    membership.withhold(pattern, member.instance.id, identity);
-                }
-                self.take_out(pattern, member.instance.id);
-                continue;
+                self.withhold_elsewhere(&member);
+            } else {
+                self.withhold_own(member, &mut changes);
             }
-            tracing::warn!(%pattern, identity, "the rules are against a route: taken out");
-            self.remove(member.instance.session, pattern, &mut changes);
-            self.withheld.push(member);
         }
         self.let_in(&mut changes);
         // A loss is logged, and what stays in the store is taken out again after the next start.
@@ -39,6 +33,25 @@ impl Actor {
             let is_meant = pattern.is_none_or(|pattern| *pattern == member.pattern);
             !is_meant || member.instance.session != session
         });
+    }
+
+    fn withhold_elsewhere(&mut self, member: &Member) {
+        let key = Key {
+            pattern: member.pattern.clone(),
+            instance: member.instance.id,
+        };
+        let identity = &member.instance.identity;
+        let membership = self.membership.as_mut();
+        if membership.is_none_or(|known| !known.lets_show(&key, identity)) {
+            self.take_out(&key.pattern, key.instance);
+        }
+    }
+
+    fn withhold_own(&mut self, member: Arc<Member>, changes: &mut Vec<Change>) {
+        let (pattern, identity) = (&member.pattern, &member.instance.identity);
+        tracing::warn!(%pattern, identity, "the rules are against a route: taken out");
+        self.remove(member.instance.session, pattern, changes);
+        self.withheld.push(member);
     }
 
     fn against_the_rules(&self) -> Vec<Arc<Member>> {

@@ -2,17 +2,13 @@
 //! in, members that have their session elsewhere go out. Owns the node's replica.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
 };
 
 use bincode::{Decode, Encode};
 use bytes::BytesMut;
-use nano_routing::Pattern;
 use nano_wire::{InstanceId, codec, message::Policy};
 use tokio::{
     sync::{mpsc, watch},
@@ -20,7 +16,6 @@ use tokio::{
 };
 
 use crate::{
-    access::{Access, lets_register},
     cluster::{
         Alarm, Boot, Command, Copy, Dial, Effects, Identity, Input, Key, Kind, Record, Replica,
         Restored, RestoredSet, Settings, StoreChange, Ticket, Trouble,
@@ -30,7 +25,7 @@ use crate::{
     watch::is_near_only,
 };
 
-use super::{outlook::Outlook, store::Change};
+use super::{outlook::Outlook, store::Change, withheld::Withheld};
 
 /// What a membership is made of, once it is known what the store holds.
 pub struct Joined {
@@ -49,7 +44,6 @@ pub struct Joined {
 /// A node's place in its cluster.
 pub(super) struct Membership {
     replica: Replica,
-    access: Arc<Access>,
     own: Boot,
     begun: Instant,
     commands: mpsc::Sender<(Ticket, Command)>,
@@ -58,19 +52,22 @@ pub(super) struct Membership {
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
     outlook: watch::Sender<Outlook>,
+    /// When an earlier start of the node has last read Redis, if that is known.
+    read_before: Option<Instant>,
+    /// When it was last stored that Redis is read.
+    noted: Option<Instant>,
     /// By who serves them too: a node that says the same instance is two parties has two.
     elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
-    /// What is not shown, since the rules are against it.
-    withheld: HashSet<Key>,
-    withheld_count: Arc<AtomicUsize>,
-    /// Whose routes these are, each of which was told once.
-    told: HashSet<String>,
+    withheld: Withheld,
 }
 
 /// Fewest instances of other nodes among which those that are gone are looked for.
 const CLEANING: usize = 1024;
+
+/// Pause before it is stored again that Redis is read.
+const NOTE: Duration = Duration::from_secs(60);
 
 /// Inputs that are taken together, and shown together.
 const BATCH: usize = 256;
@@ -103,13 +100,14 @@ impl Seen {
 
 impl Membership {
     /// With what the store holds: the node's start before this one, whose routes are the
-    /// registry's own, and other nodes' sets, which show with the first input.
+    /// registry's own, other nodes' sets, which show with the first input, and when Redis was
+    /// last read.
     pub(super) fn new(
         joined: Joined,
-        access: Arc<Access>,
-        withheld_count: Arc<AtomicUsize>,
+        withheld: Withheld,
         previous: Option<Boot>,
         foreign: Vec<RestoredSet>,
+        known: Option<SystemTime>,
     ) -> Self {
         let own = joined.identity.boot;
         let previous = previous.map(|boot| RestoredSet {
@@ -134,7 +132,6 @@ impl Membership {
         let (answers, inputs) = joined.inputs;
         Self {
             replica,
-            access,
             own,
             begun: Instant::now(),
             commands: joined.commands,
@@ -142,11 +139,11 @@ impl Membership {
             answers,
             neighbours: joined.neighbours,
             outlook: watch::Sender::default(),
+            read_before: known.and_then(|known| Instant::now().checked_sub(known.elapsed().ok()?)),
+            noted: None,
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
-            withheld: HashSet::new(),
-            withheld_count,
-            told: HashSet::new(),
+            withheld,
         }
     }
 
@@ -205,9 +202,31 @@ impl Membership {
             }
             self.note(output.effects, &mut seen);
         }
-        let suspect_instances = self.neighbours.suspect_instances();
-        Outlook::publish(&self.outlook, &self.replica, self.begun, suspect_instances);
+        let suspect_instances = self.suspect_instances();
+        let begun = (self.begun, self.read_before);
+        Outlook::publish(&self.outlook, &self.replica, begun, suspect_instances);
+        seen.store.extend(self.note_known());
         seen
+    }
+
+    /// Instances that suspect nodes have.
+    pub(super) fn suspect_instances(&self) -> usize {
+        self.neighbours.suspect_instances()
+    }
+
+    /// Whether all that other nodes have in Redis is known here.
+    pub(super) fn knows_others(&self) -> bool {
+        let standing = self.replica.standing();
+        standing.away_since.is_none() && standing.behind == 0
+    }
+
+    /// What is to be stored now and then, so that the next start can say how old it all is.
+    fn note_known(&mut self) -> Option<Change> {
+        let is_due = self.noted.is_none_or(|noted| noted.elapsed() >= NOTE);
+        (is_due && self.knows_others()).then(|| {
+            self.noted = Some(Instant::now());
+            Change::known(SystemTime::now())
+        })
     }
 
     /// What to answer a node that holds this version of the own routes.
@@ -244,7 +263,7 @@ impl Membership {
         for key in effects.changed {
             let shown = self.replica.view().shown(&key);
             let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
-            self.withheld.remove(&key);
+            self.withheld.forget(&key);
             match shown {
                 Some((holder, _)) if holder == self.own => {}
                 Some((holder, record)) => {
@@ -254,28 +273,17 @@ impl Membership {
                 None => seen.elsewhere.push((key, None)),
             }
         }
-        self.count_withheld();
     }
 
-    /// Notes that a route is not shown, since the rules are against it.
-    pub(super) fn withhold(&mut self, pattern: &Pattern, instance: InstanceId, identity: &str) {
-        if self.told.insert(identity.to_owned()) {
-            tracing::warn!(
-                %pattern, identity,
-                "another node has routes that the rules of this one are against: they are not shown"
-            );
-        }
-        let pattern = pattern.clone();
-        self.withheld.insert(Key { pattern, instance });
-        self.count_withheld();
+    /// Whether a route of another node may be shown; one that may not is kept in mind.
+    pub(super) fn lets_show(&mut self, key: &Key, identity: &str) -> bool {
+        self.withheld.lets_show(key, identity)
     }
 
-    /// What was withheld, and the rules are no longer against. What they are still against is told
-    /// anew.
+    /// What was not shown, and the rules are no longer against.
     pub(super) fn let_in(&mut self) -> Vec<(Key, Member)> {
-        self.told.clear();
         let mut let_in = Vec::new();
-        for key in std::mem::take(&mut self.withheld) {
+        for key in self.withheld.take() {
             let shown = self.replica.view().shown(&key);
             let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
             if let Some((holder, record)) = shown
@@ -285,13 +293,7 @@ impl Membership {
                 let_in.push((key, member));
             }
         }
-        self.count_withheld();
         let_in
-    }
-
-    fn count_withheld(&self) {
-        self.withheld_count
-            .store(self.withheld.len(), Ordering::Relaxed);
     }
 
     /// Own routes are stored by the registry.
@@ -316,8 +318,7 @@ impl Membership {
             policy,
             address: direct,
         } = payload;
-        if !lets_register(&self.access.rules(), &identity, &key.pattern) {
-            self.withhold(&key.pattern, key.instance, &identity);
+        if !self.lets_show(key, &identity) {
             return None;
         }
         let party = (holder, key.instance, identity);
@@ -396,6 +397,5 @@ fn tell(alarm: &Alarm) {
         Alarm::Evicting => tracing::error!(
             "Redis may evict keys, and routes with them; set its maxmemory-policy to noeviction"
         ),
-        Alarm::MostSuspect => tracing::error!("more than half of all routes are suspect"),
     }
 }

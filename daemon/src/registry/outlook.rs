@@ -14,7 +14,7 @@ use crate::cluster::{Boot, Replica, Standing};
 pub struct Outlook {
     /// How it stands to Redis; [`away_since`](Self::away_since) is that time on the clock.
     pub standing: Standing,
-    /// Since when Redis cannot be read, if it cannot.
+    /// Since when Redis cannot be read, if it cannot; it may be longer than the node runs.
     pub away_since: Option<Instant>,
     /// The other nodes that it knows, by their boots.
     pub nodes: Vec<OtherNode>,
@@ -23,17 +23,22 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Publishes what a replica, whose time began at `begun`, knows by now.
+    /// Publishes what a replica knows by now, with when its time began and, if that is known,
+    /// Redis was last read before that.
     pub(super) fn publish(
         published: &watch::Sender<Self>,
         replica: &Replica,
-        begun: Instant,
+        (begun, read_before): (Instant, Option<Instant>),
         suspect_instances: usize,
     ) {
         let standing = replica.standing();
+        let since = |since: Duration| match since {
+            Duration::ZERO => read_before.unwrap_or(begun),
+            since => begun + since,
+        };
         published.send_modify(|outlook| {
             outlook.standing = standing;
-            outlook.away_since = standing.away_since.map(|since: Duration| begun + since);
+            outlook.away_since = standing.away_since.map(since);
             outlook.suspect_instances = suspect_instances;
             if !outlook.knows(replica) {
                 let node = |(boot, address, is_suspect): (Boot, &str, bool)| {

@@ -1,11 +1,12 @@
 //! The node's durable copy of its routes, in sled.
 //!
-//! One tree, five kinds of keys:
+//! One tree, six kinds of keys:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `format` | version of this layout, u16, little endian |
 //! | `boot` | the last start of the node that was in a cluster: 16 bytes |
+//! | `known` | when Redis was last read, to the minute: seconds since 1970, u64, little endian |
 //! | `r`, pattern, `0x00`, instance id (16 bytes) | an own route, bincode |
 //! | `h`, boot (16 bytes) | of another node's set: version and address, bincode |
 //! | `s`, boot (16 bytes), pattern, `0x00`, instance id (16 bytes) | a record of it, bincode |
@@ -21,12 +22,13 @@ use std::{
     io,
     panic::catch_unwind,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use super::folder::{self, Before};
 use crate::cluster::{Boot, RestoredSet};
 
-use record::{BOOT_KEY, ROUTE, SET_HEAD, SET_RECORD};
+use record::{BOOT_KEY, KNOWN_KEY, ROUTE, SET_HEAD, SET_RECORD};
 pub(super) use record::{Change, Stored};
 
 /// Version of the layout above.
@@ -123,6 +125,8 @@ pub(super) struct Contents {
     pub(super) boot: Option<Boot>,
     /// The sets of other nodes.
     pub(super) sets: Vec<RestoredSet>,
+    /// When Redis was last read.
+    pub(super) known: Option<SystemTime>,
 }
 
 /// The database, and how much of it is of use.
@@ -332,6 +336,8 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     };
     let boot = db.get(BOOT_KEY).map_err(|error| failed(folder, error))?;
     let boot = boot.map(|value| record::stored_boot(&value));
+    let time = db.get(KNOWN_KEY).map_err(|error| failed(folder, error))?;
+    let time = time.map(|value| record::stored_time(&value));
     let routes = scan(folder, db, ROUTE, record::stored)?;
     let heads = scan(folder, db, SET_HEAD, record::stored_head)?;
     let mut sets: BTreeMap<Boot, RestoredSet> = heads.into_iter().collect();
@@ -345,6 +351,7 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
         routes,
         boot: boot.transpose().map_err(unreadable)?,
         sets: sets.into_values().collect(),
+        known: time.transpose().map_err(unreadable)?,
     })
 }
 

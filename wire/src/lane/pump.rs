@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     Answer, Handler, InBody, IncomingCall, Link, STALL,
-    body::{Active, BodyError, BodyHead, BodySender, Source},
+    body::{Active, BodyError, BodyHead, BodySender, IncomingBody, Source},
     inbound::{Begun, Violation},
     link::Spare,
 };
@@ -170,6 +170,8 @@ fn on_call<H: Handler>(
     received: Instant,
 ) -> Result<(), PumpError> {
     let (header, body) = message::front::<CallHeader<'_>>(Kind::Call, payload)?;
+    let length = header.streamed.unwrap_or(body.len() as u64);
+    let streamed = expect(link, Direction::Call, id, header.streamed);
     let begun = link.inbound.lock().begin(id, lane)?;
     let (stop, refuse) = match begun {
         Begun::Runs { stop } => (stop, false),
@@ -189,7 +191,6 @@ fn on_call<H: Handler>(
     if header.extensions.size() > EXTENSIONS_LIMIT {
         return Err(PumpError::Extensions);
     }
-    let length = header.streamed.unwrap_or(body.len() as u64);
     if length > link.config.own.max_body {
         link.fail(
             id,
@@ -197,10 +198,7 @@ fn on_call<H: Handler>(
         );
         return Ok(());
     }
-    let body = match header.streamed {
-        None => InBody::Inline(body),
-        Some(length) => InBody::Streamed(link.bodies.expect(Direction::Call, id, length)),
-    };
+    let body = streamed.map_or(InBody::Inline(body), InBody::Streamed);
     link.handler.on_call(
         link,
         IncomingCall {
@@ -297,22 +295,32 @@ fn on_reply<H: Handler>(link: &Arc<Link<H>>, id: CallId, payload: &[u8]) -> Resu
     if header.extensions.size() > EXTENSIONS_LIMIT {
         return Err(PumpError::Extensions);
     }
+    let length = header.streamed.unwrap_or(body.len() as u64);
+    let streamed = expect(link, Direction::Reply, id, header.streamed);
     let Some(waiter) = answered(link, id) else {
         return Ok(());
     };
-    let length = header.streamed.unwrap_or(body.len() as u64);
-    let answer = match header.streamed {
-        _ if length > link.config.own.max_body => {
-            Answer::Failed(too_large(link, length, Certainty::Executed))
-        }
-        None => Answer::Reply(header, InBody::Inline(body)),
-        Some(length) => {
-            let body = link.bodies.expect(Direction::Reply, id, length);
-            Answer::Reply(header, InBody::Streamed(body))
-        }
+    let answer = if length > link.config.own.max_body {
+        Answer::Failed(too_large(link, length, Certainty::Executed))
+    } else {
+        let body = streamed.map_or(InBody::Inline(body), InBody::Streamed);
+        Answer::Reply(header, body)
     };
     link.give(waiter, answer);
     Ok(())
+}
+
+/// The body that a call or answer announces, unless it is too large. To be asked for before
+/// the call begins or the answer ends it: on another thread its stream may come in between, and
+/// would be taken for that of a call which is over.
+fn expect<H: Handler>(
+    link: &Link<H>,
+    direction: Direction,
+    id: CallId,
+    streamed: Option<u64>,
+) -> Option<IncomingBody> {
+    let length = streamed.filter(|length| *length <= link.config.own.max_body)?;
+    Some(link.bodies.expect(direction, id, length))
 }
 
 /// Frees the slot of a call; counts an answer that nobody waits for.

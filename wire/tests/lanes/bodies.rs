@@ -29,6 +29,19 @@ async fn a_body_over_the_inline_limit_comes_back_as_it_went() {
     soon(instance.link.peer_calls_ended()).await;
 }
 
+/// Frames and streams of a connection are then read by several threads at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_body_is_lost_where_threads_share_a_connection() {
+    let (caller, _instance) = pair().await;
+    let body = pattern(INLINE_BODY_LIMIT + 1);
+    for _ in 0..200 {
+        let calls: Vec<_> = (0..16).map(|_| caller.call(ECHO, body.clone())).collect();
+        for call in calls {
+            assert!(call.outcome().await.body() == body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_body_can_be_passed_on_as_it_comes() {
     let (caller, _instance) = pair().await;

@@ -1,6 +1,8 @@
 //! The keys and values of the store, as bytes: one table of them is in [the store's own
 //! page](super).
 
+use std::time::{Duration, SystemTime};
+
 use bincode::{BorrowDecode, Decode, Encode};
 use bytes::BytesMut;
 use nano_routing::Pattern;
@@ -17,6 +19,9 @@ pub(super) const SET_RECORD: u8 = b's';
 
 /// Under which the last start of the node is kept.
 pub(super) const BOOT_KEY: &[u8] = b"boot";
+
+/// Under which it is kept when Redis was last read.
+pub(super) const KNOWN_KEY: &[u8] = b"known";
 
 /// An own route as it was stored.
 pub(in crate::registry) struct Stored {
@@ -82,6 +87,16 @@ impl Change {
         }
     }
 
+    /// Redis was read at a time.
+    pub(in crate::registry) fn known(at: SystemTime) -> Self {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.unwrap_or_default().as_secs();
+        Self {
+            key: KNOWN_KEY.to_vec(),
+            value: Some(seconds.to_le_bytes().to_vec()),
+        }
+    }
+
     /// A change of another node's set.
     pub(in crate::registry) fn of_set(change: &StoreChange) -> Self {
         let (key, value) = match change {
@@ -132,6 +147,13 @@ pub(super) fn stored_boot(value: &[u8]) -> Result<Boot, String> {
     Ok(Boot(
         boot.map_err(|_| "the last start of the node is none")?,
     ))
+}
+
+pub(super) fn stored_time(value: &[u8]) -> Result<SystemTime, String> {
+    let seconds = value.try_into().map_err(|_| "a time is none")?;
+    let since = Duration::from_secs(u64::from_le_bytes(seconds));
+    let time = SystemTime::UNIX_EPOCH.checked_add(since);
+    Ok(time.ok_or("a time is out of all bounds")?)
 }
 
 pub(super) fn stored_head(key: &[u8], value: &[u8]) -> Result<(Boot, RestoredSet), String> {

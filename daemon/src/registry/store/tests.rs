@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{collections::BTreeSet, fs, sync::Arc};
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use nano_routing::Pattern;
 use nano_wire::{InstanceId, message::Policy};
@@ -140,15 +140,25 @@ fn the_sets_of_other_nodes_are_read_again() {
     };
     let changes = [put(one, "a:1"), put(two, "b:2"), head(one), head(two)];
     let changes = changes.iter().map(Change::of_set);
-    let changes: Vec<_> = changes.chain([Change::boot(two)]).collect();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
+    let others = [Change::boot(two), Change::known(time)];
+    let changes: Vec<_> = changes.chain(others).collect();
     store.commit(&changes).unwrap();
     store
         .commit(&[Change::of_set(&StoreChange::Forget(two))])
         .unwrap();
     drop(store);
-    let (_, Contents { routes, boot, sets }) = Store::open(&path, NEVER).unwrap();
+    let (
+        _,
+        Contents {
+            routes,
+            boot,
+            sets,
+            known,
+        },
+    ) = Store::open(&path, NEVER).unwrap();
     assert!(routes.is_empty());
-    assert_eq!(boot, Some(two));
+    assert_eq!((boot, known), (Some(two), Some(time)));
     let [set] = &sets[..] else {
         panic!("{} sets", sets.len());
     };
