@@ -348,9 +348,11 @@ fn command() -> Command {
         .after_help(
             "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
              file that --config names (ready_file). A flag wins over a variable, a variable over the \
-             file. NANO_CLUSTER_SECRET, the secret itself, is a variable only.\n\n\
+             file. NANO_CLUSTER_SECRET, the secret itself, and NANO_TOKENS, tokens themselves, are \
+             variables only.\n\n\
              SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
-             services. A second one stops it at once.\n\n\
+             services. A second one stops it at once. SIGHUP has it read rules and tokens anew, as \
+             it does when their files change.\n\n\
              Exit codes:\n  \
              0    stopped as told\n  \
              1    did not start, or a part of it failed\n  \

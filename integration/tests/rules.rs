@@ -450,6 +450,46 @@ async fn a_registration_that_is_no_longer_allowed_goes_and_comes_back_and_calls_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_no_longer_serve_leaves_the_load_to_others_and_costs_no_call() {
+    const OWNED: &str = "[[own]]\nprefix = \"a:1\"\nidentity = \"service/owner\"\n";
+    let scene = Scene::start("").await;
+    let _owner = scene.register("service/owner", "a:1").await.unwrap();
+    let _other = scene.register("service/other", "a:1").await.unwrap();
+    let (by_node, direct) = (scene.client(SHOP).await, scene.direct(SHOP).await);
+    let clients = [&by_node, &direct];
+    let hear = async |client: &Client, name: &str| {
+        until("an answer of the one", async || {
+            (ask(client, "a:1").await.unwrap() == name).then_some(())
+        })
+        .await;
+    };
+    let loads = clients.map(|client| Load::paced(client, "a:1", 2));
+    for _ in 0..3 {
+        for client in clients {
+            hear(client, "service/other").await;
+        }
+        scene.change(OWNED);
+        until_status(&by_node, "one instance", |status| status.instances == 1).await;
+        for client in clients {
+            until("the owner alone", async || {
+                for _ in 0..20 {
+                    if ask(client, "a:1").await.unwrap() != "service/owner" {
+                        return None;
+                    }
+                }
+                Some(())
+            })
+            .await;
+        }
+        scene.change("");
+    }
+    for load in loads {
+        load.runs(50).await;
+        assert_eq!(load.end().await, Vec::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_is_subject_to_the_rules_of_the_next_start() {
     let scene = Scene::start("").await;
     let service = scene.node.service("one").pattern("a:1").pattern("b:1");
