@@ -469,7 +469,6 @@ async fn who_may_no_longer_serve_leaves_the_load_to_others_and_costs_no_call() {
             hear(client, "service/other").await;
         }
         scene.change(OWNED);
-        until_status(&by_node, "one instance", |status| status.instances == 1).await;
         for client in clients {
             until("the owner alone", async || {
                 for _ in 0..20 {
