@@ -5,7 +5,8 @@
 //! keep another from its change.
 
 use std::{
-    fs, io,
+    convert::Infallible,
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::Signal,
     time::{MissedTickBehavior, interval},
 };
 
@@ -40,18 +41,13 @@ impl Reload {
     }
 
     /// Reloads on each SIGHUP, and when a file is another than before; as long as it is polled.
-    ///
-    /// # Errors
-    ///
-    /// If the system does not tell of signals.
-    pub async fn follow(self) -> io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    pub async fn follow(self, mut hangups: Signal) -> Infallible {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut known = self.stamps();
         loop {
             tokio::select! {
-                _ = hangup.recv() => {}
+                _ = hangups.recv() => {}
                 _ = look.tick() => {
                     let found = self.stamps();
                     if found == known {

@@ -226,8 +226,9 @@ fn is_key(file: &Path) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_folder_that_others_can_write_to_is_refused() {
-    let node = Node::start().await;
+    let mut node = Node::start().await;
     let state = node.state();
+    node.process.kill().await;
     let again = node.again();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
     let (status, said) = again.refused().await;
