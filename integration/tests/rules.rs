@@ -38,6 +38,7 @@ impl Scene {
         let authority = Authority::new();
         let mut node = Node::builder()
             .authority(&authority)
+            .flag("--grace-ms", 600_000)
             .flag("--rules", rules.path().display());
         if let Some(tokens) = tokens {
             node = node.flag("--tokens-file", tokens.path().display());
@@ -497,7 +498,9 @@ async fn what_is_stored_is_subject_to_the_rules_of_the_next_start() {
     scene
         .rules
         .write("[[own]]\nprefix = \"a:1\"\nidentity = \"service/owner\"\n");
-    let node = scene.node.start_again().await;
+    let mut node = scene.node;
+    node.process.kill().await;
+    let node = node.start_again().await;
     let client = node.client().await;
     assert_eq!(ask(&client, "a:1").await.unwrap_err().code, Code::NoRoute);
     assert_eq!(
