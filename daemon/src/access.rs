@@ -69,8 +69,8 @@ pub enum AccessError {
     Tokens(#[from] TokenError),
 }
 
-/// Who asks over HTTP.
-#[derive(Clone, Copy, Debug)]
+/// Who asks over HTTP. It shows itself nowhere, as it may hold a token.
+#[derive(Clone, Copy)]
 pub struct HttpPeer<'h> {
     /// Where the request comes from.
     pub ip: IpAddr,

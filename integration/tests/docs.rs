@@ -68,6 +68,7 @@ fn is_path(word: &str) -> bool {
     let word_like = word
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    // Looks like one, and is who calls over HTTP.
     let is_identity = word == "client/http-local";
     word_like && !is_identity && (begins || word.ends_with(".md"))
 }

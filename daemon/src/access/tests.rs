@@ -127,7 +127,7 @@ fn a_caller_over_http_is_whom_its_token_says_or_local_or_nobody() {
         assert_eq!(
             outcome(access.http_caller(peer)),
             wanted,
-            "{peer:?} {callers:?}"
+            "{is_on_loopback} {callers:?}"
         );
     }
 }
