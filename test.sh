@@ -37,6 +37,8 @@ install_needs() {
     # A sentinel is a redis-server in another mode.
     need_package redis-server redis-server
     need_package redis-cli redis-tools
+    # Two networks, for what is tried from another machine.
+    need_package ip iproute2
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nano_wire::{Code, inspect::Status, message::HOPS};
+use nano_wire::{Code, inspect::Status, message::HOPS, rules::Checked};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -11,7 +11,7 @@ use crate::{
     explain::explain,
     handler::Origin,
     options::TIMEOUT,
-    routes::{RouteList, status},
+    routes::{RouteList, check, status},
     session::{Session, failure},
 };
 
@@ -140,6 +140,16 @@ impl Client {
         self.owner.calls.close();
         self.owner.calls.wait().await;
         self.close().await;
+    }
+
+    /// Whether this client's identity may register a pattern, which rule of the node says so, and
+    /// what others have registered beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the pattern is none, or the node does not answer within the deadline of calls.
+    pub async fn check_registration(&self, pattern: &str) -> Result<Checked, CallError> {
+        check(self.session(), pattern, self.patience()).await
     }
 
     /// Disconnects, and waits until the node was told, so that it does not wait for this

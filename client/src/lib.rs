@@ -57,7 +57,9 @@ pub use nano_wire::{
     explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
     message::Policy,
+    rules::{Checked, Registered},
 };
 pub use options::{Options, OptionsError, default_state};
 pub use routes::RouteList;
 pub use service::{Service, ServiceBuilder};
+pub use session::direct::identity_of;

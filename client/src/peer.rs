@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use nano_routing::{Tree, canonical};
+use nano_tls::Identity;
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, InstanceId, ReplyHeader,
     lane::{Answer, BodyError, Handler, InBody, IncomingBody, IncomingCall, Link, OutBody},
@@ -119,6 +120,8 @@ impl Handlers {
 /// One connection's receiver.
 pub(crate) struct Peer {
     pub(crate) session: Arc<Session>,
+    /// Who has come without a node, which would have asked the rules.
+    pub(crate) caller: Option<Identity>,
     /// To who has the control stream.
     pub(crate) questions: Option<mpsc::Sender<Question>>,
     batch: Mutex<Batch>,
@@ -238,8 +241,17 @@ impl Peer {
     pub(crate) fn new(session: Arc<Session>, questions: Option<mpsc::Sender<Question>>) -> Self {
         Self {
             session,
+            caller: None,
             questions,
             batch: Mutex::default(),
+        }
+    }
+
+    /// Of a caller that has come without a node.
+    pub(crate) fn of_caller(session: Arc<Session>, caller: Identity) -> Self {
+        Self {
+            caller: Some(caller),
+            ..Self::new(session, None)
         }
     }
 
@@ -248,6 +260,10 @@ impl Peer {
         let refused = |code, message| failed(code, Certainty::Refused, message);
         let subject = canonical(call.header.subject)
             .map_err(|error| refused(Code::BadRequest, error.to_string()))?;
+        if let Some(caller) = &self.caller {
+            let allowed = self.session.call_rules.allow(caller, &subject);
+            allowed.map_err(|message| refused(Code::Forbidden, message))?;
+        }
         let not_owner = || {
             let message = format!("this instance serves no pattern of {subject:?}");
             refused(Code::NotOwner, message)

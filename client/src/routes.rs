@@ -7,6 +7,7 @@ use nano_wire::{
     Code,
     inspect::{LONGEST_WATCH, ListRoutes, Route, Routes, Status},
     message::Control,
+    rules::{CheckPattern, Checked},
 };
 
 use crate::{
@@ -123,6 +124,22 @@ async fn ask(
 pub(crate) async fn status(session: &Arc<Session>, limit: Duration) -> Result<Status, CallError> {
     match session.ask(Control::GetStatus, limit).await? {
         Control::Status(status) => Ok(*status),
+        _ => Err(no_answer()),
+    }
+}
+
+/// Asks whether a pattern may be registered.
+pub(crate) async fn check(
+    session: &Arc<Session>,
+    pattern: &str,
+    limit: Duration,
+) -> Result<Checked, CallError> {
+    let question = CheckPattern {
+        pattern: pattern.to_owned(),
+        ..CheckPattern::default()
+    };
+    match session.ask(Control::CheckPattern(question), limit).await? {
+        Control::Checked(checked) => Ok(*checked),
         _ => Err(no_answer()),
     }
 }

@@ -7,6 +7,7 @@
 
 mod ask;
 mod attend;
+mod call_rules;
 mod candidates;
 mod connect;
 pub(crate) mod direct;
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub(crate) use ask::{Question, failure};
+use call_rules::CallRules;
 use keep::Keeper;
 
 /// What this process has with the nodes.
@@ -59,10 +61,14 @@ pub(crate) struct Session {
     pub(crate) cache: Cache,
     /// Of a service: by them it has its session, and takes its callers.
     sockets: Dialer,
+    /// Who may come so.
+    pub(crate) call_rules: CallRules,
     /// What serves those callers.
     callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
     incarnation: AtomicU64,
+    /// It has been ready.
+    has_been_ready: AtomicBool,
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
     /// That link is kept to, though its node will leave.
@@ -105,9 +111,11 @@ impl Session {
             options,
             cache: Cache::new(),
             sockets: Dialer::default(),
+            call_rules: CallRules::default(),
             callers: TaskTracker::new(),
             patterns,
             incarnation: AtomicU64::new(0),
+            has_been_ready: AtomicBool::new(false),
             link: ArcSwapOption::empty(),
             is_held: AtomicBool::new(false),
             successor: ArcSwapOption::empty(),
@@ -202,6 +210,7 @@ impl Session {
 
     /// Has new calls go out by a link, at once or when the one that is held is released.
     fn publish(&self, link: &Arc<PeerLink>) {
+        self.has_been_ready.store(true, Ordering::Relaxed);
         self.state.send_modify(|state| {
             if self.is_held.load(Ordering::Relaxed) {
                 self.successor.store(Some(Arc::clone(link)));

@@ -32,6 +32,8 @@ pub enum Other {
     Explain(ExplainArguments),
     /// Say how a node does, and how it stands to Redis
     Status(StatusArguments),
+    /// Ask whether a pattern may be registered
+    Register(RegisterArguments),
     /// Start a node with three math services, call each, and stay until Ctrl-C
     Demo(Demo),
     /// Make an authority and certificates by hand, for nodes and services on several machines
@@ -209,6 +211,35 @@ Exit codes:
   3  no session with the node
   4  the node did not answer";
 
+/// `nanod register`
+#[derive(Args)]
+#[command(after_help = REGISTER_HELP)]
+pub struct RegisterArguments {
+    /// The pattern; nothing is registered
+    #[arg(long, required = true, value_name = "PATTERN")]
+    pub check: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+const REGISTER_HELP: &str = "\
+Asks the node whether the identity that the command shows may register the pattern, and by
+which rule. Give it the certificates of the service that is meant (--tls).
+  same     others serve the very pattern, and the calls would be shared with them
+  shorter  others serve it, and the pattern would take those of its calls that it matches
+  longer   others serve it, and it takes those calls of the pattern that it matches
+
+Exit codes:
+  0  it may be registered
+  1  it may not
+  2  the command line is wrong
+  3  no session with the node
+  4  the node did not answer";
+
 /// `nanod demo`
 #[derive(Args)]
 pub struct Demo {
@@ -317,9 +348,11 @@ fn command() -> Command {
         .after_help(
             "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
              file that --config names (ready_file). A flag wins over a variable, a variable over the \
-             file. NANO_CLUSTER_SECRET, the secret itself, is a variable only.\n\n\
+             file. NANO_CLUSTER_SECRET, the secret itself, and NANO_TOKENS, tokens themselves, are \
+             variables only.\n\n\
              SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
-             services. A second one stops it at once.\n\n\
+             services. A second one stops it at once. SIGHUP has it read rules and tokens anew, as \
+             it does when their files change.\n\n\
              Exit codes:\n  \
              0    stopped as told\n  \
              1    did not start, or a part of it failed\n  \

@@ -5,13 +5,17 @@ mod call;
 mod daemon;
 mod demo;
 mod explain;
+mod register;
 mod routes;
 mod status;
 mod tls;
 
 use std::process::ExitCode;
 
-use crate::cli::{self, Ask, Other};
+use crate::{
+    cli::{self, Ask, Other},
+    hardening,
+};
 
 /// Exit code of a command line or configuration that is wrong, as clap has it.
 const USAGE: u8 = 2;
@@ -25,12 +29,14 @@ const ASKED_IN_VAIN: u8 = 4;
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
+    hardening::begin();
     match cli::parse() {
         Ask::Daemon(flags) => daemon::run(&flags),
         Ask::Other(Other::Bench(bench)) => bench::run(bench),
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
         Ask::Other(Other::Explain(explain)) => explain::run(explain),
+        Ask::Other(Other::Register(register)) => register::run(register),
         Ask::Other(Other::Routes(routes)) => routes::run(routes),
         Ask::Other(Other::Status(status)) => status::run(status),
         Ask::Other(Other::Tls(tls)) => tls::run(tls),

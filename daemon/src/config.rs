@@ -27,7 +27,10 @@ use nano_client::default_state;
 use nano_routing::BudgetSettings;
 use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
 
-use crate::cluster::{RedisFiles, RedisUrl};
+use crate::{
+    access::{HttpCallers, Networks, TOKENS_VARIABLE, TokenSource},
+    cluster::{RedisFiles, RedisUrl},
+};
 
 use self::document::Document;
 use self::setting::{Given, MAX_THREADS, STATE, Value};
@@ -50,6 +53,16 @@ pub struct Config {
     /// What a node with the cluster's secret is called in its certificate; none for the name of
     /// the machine.
     pub name: Option<Name>,
+    /// A file that says who may register and call what; none for everybody everything.
+    pub rules: Option<PathBuf>,
+    /// Where the tokens of HTTP callers are.
+    pub tokens: Option<TokenSource>,
+    /// Who is served over HTTP without a token.
+    pub http_callers: HttpCallers,
+    /// Who may register over HTTP without a token, beside those on loopback.
+    pub register_from: Networks,
+    /// What may be registered over HTTP, and is dialled for it.
+    pub allowed_targets: Networks,
     /// The Redis that nodes share their routes through, if there are other nodes.
     pub redis: Option<RedisUrl>,
     /// Files with what it takes to get into that Redis.
@@ -155,6 +168,11 @@ impl Config {
             tls: None,
             cluster_secret: None,
             name: None,
+            rules: None,
+            tokens: None,
+            http_callers: HttpCallers::default(),
+            register_from: Networks::default(),
+            allowed_targets: Networks::private(),
             redis: None,
             redis_files: RedisFiles::default(),
             redis_namespace: "default".to_owned(),
@@ -208,6 +226,14 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
     match with_variable(config.cluster_secret.take(), sources.env) {
         Ok(secret) => config.cluster_secret = secret,
         Err(error) => errors.push(Error::ClusterSecret(error)),
+    }
+    let tokens_file = match config.tokens.take() {
+        Some(TokenSource::File(file)) => Some(file),
+        Some(TokenSource::Given(_)) | None => None,
+    };
+    match TokenSource::choose((sources.env)(TOKENS_VARIABLE), tokens_file) {
+        Ok(tokens) => config.tokens = tokens,
+        Err(error) => errors.push(Error::Tokens(error)),
     }
     if let Some(url) = &config.redis {
         let contradictions = config.redis_files.contradictions(url);

@@ -4,17 +4,21 @@
 //! and the instance's link takes them out; answers come back by the slot that was left on
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
+//! [`access`] says who may do what.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`]
-//! and [`status`] tell whoever asks of the routes and of the node. [`lag`] says when a thread has
-//! too much to do.
+//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`],
+//! [`check`] and [`status`] tell whoever asks of the routes and of the node. [`lag`] says when a
+//! thread has too much to do.
 
+pub mod access;
+pub mod check;
 pub mod cli;
 pub mod cluster;
 mod command;
 pub mod config;
 pub mod descriptors;
 pub mod explain;
+pub mod hardening;
 pub mod lag;
 pub mod listen;
 pub mod listing;
@@ -23,6 +27,7 @@ pub mod node;
 pub mod quota;
 pub mod reach;
 pub mod registry;
+pub mod reload;
 pub mod replication;
 pub mod session;
 pub mod sessions;

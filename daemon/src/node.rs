@@ -12,25 +12,26 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::{Access, AccessError},
     cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
     lag,
     listen::{
         self, BindError, Listeners,
-        http::{self, Bodies, HttpContext, Retries},
+        http::{self, Callers, HttpContext, Retries},
         quic,
     },
     neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
     registry::{Registry, RegistryThread, StoreError},
+    reload::Reload,
     replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
     sessions::Sessions,
     state::{self, StateError, StateFolder},
     status::About,
     strangers::Strangers,
-    switch::Switch,
     table::Published,
     trust::{Trust, TrustError},
 };
@@ -57,6 +58,9 @@ pub enum StartError {
     /// Its state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Its rules or its tokens cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Its certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -103,6 +107,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let state = StateFolder::hold(&config.state)?;
         let trust = Trust::load(&config, &state.tls())?;
+        let access = Access::load(&config)?;
         let server = quic::server_config(&trust.bundle).map_err(TrustError::from)?;
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
@@ -132,11 +137,16 @@ impl Node {
             config.grace,
             &quotas,
             table,
+            Arc::clone(&access),
             joined,
             failed.clone(),
         )?;
-        let over_http = quotas.of(HTTP_LOCAL);
-        let switch = Switch::new(Arc::clone(registry.table()), Arc::clone(&over_http));
+        let callers = Callers::new(
+            Arc::clone(&access),
+            Arc::clone(registry.table()),
+            Arc::clone(&quotas),
+            config.max_body,
+        );
         let mut node = Self {
             quic: listeners.quic,
             http: listeners.http,
@@ -150,6 +160,7 @@ impl Node {
                 node: InstanceId(boot.0),
                 limits,
                 quotas,
+                access,
                 registry,
                 reach: Reach::new(trust.bundle, InstanceId(boot.0), limits),
                 sessions: Sessions::new(config.max_connections),
@@ -157,10 +168,9 @@ impl Node {
                 tasks: TaskTracker::new(),
             }),
             http_context: Arc::new(HttpContext {
-                switch,
+                callers,
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
-                bodies: Bodies::new(config.max_body, over_http),
                 connections: Arc::new(Semaphore::new(config.max_connections)),
                 tasks: TaskTracker::new(),
             }),
@@ -197,6 +207,15 @@ impl Node {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// What can be read anew while the node runs.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        Reload::new(
+            Arc::clone(&self.session.access),
+            self.session.registry.clone(),
+        )
     }
 
     /// Waits until a part of the node has failed without which it is none.
@@ -322,9 +341,6 @@ impl Node {
 
 /// Longest wait for instances to register at another node. They are told to leave anyway.
 const MOVING: Duration = Duration::from_secs(3);
-
-/// The identity of callers over HTTP.
-const HTTP_LOCAL: &str = "client/http-local";
 
 /// Who the node is among others and where it meets them, if it is to.
 fn place(

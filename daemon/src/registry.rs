@@ -10,18 +10,23 @@
 
 mod durability;
 mod elsewhere;
+mod enforcement;
 mod folder;
 mod losses;
 mod membership;
 mod outlook;
 mod parties;
 mod store;
+mod withheld;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     mem,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -35,6 +40,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Access,
     cluster::{Copy, Input, Key, Record},
     quota::{Quotas, Resource},
     table::{Changes, Instance, Member, Published, Table},
@@ -47,6 +53,7 @@ pub use outlook::Outlook;
 use parties::Parties;
 pub use store::StoreError;
 use store::{Change, Contents, Limits, Store};
+use withheld::Withheld;
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
@@ -106,6 +113,8 @@ pub enum Command {
         /// Where.
         address: String,
     },
+    /// The rules are others.
+    Enforce,
     /// A node asks for this node's routes.
     Copy {
         /// The version that it has of them.
@@ -122,6 +131,7 @@ pub struct Registry {
     table: Published,
     changes: broadcast::Sender<Changes>,
     outlook: Option<watch::Receiver<Outlook>>,
+    withheld: Arc<AtomicUsize>,
 }
 
 /// The actor's thread.
@@ -139,6 +149,7 @@ impl Registry {
         grace: Duration,
         quotas: &Arc<Quotas>,
         table: Published,
+        access: Arc<Access>,
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
@@ -153,16 +164,22 @@ impl Registry {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
         let (commands, queue) = mpsc::channel(QUEUE);
+        let withheld = Arc::default();
         let mut actor = Actor {
+            access: Arc::clone(&access),
             store,
             table: Table::new(),
             parties: Parties::default(),
             published: table,
             changed: Vec::new(),
             changes: broadcast::Sender::new(CHANGES),
-            membership: joined.map(|joined| Membership::new(joined, boot, sets, known)),
+            membership: joined.map(|joined| {
+                let withheld = Withheld::new(access, Arc::clone(&withheld));
+                Membership::new(joined, withheld, boot, sets, known)
+            }),
             local: Vec::new(),
             sessions: HashMap::new(),
+            withheld: Vec::new(),
             graces: BTreeSet::new(),
             grace,
             next_renewal: None,
@@ -170,11 +187,13 @@ impl Registry {
         };
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
+        actor.enforce();
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
             changes: actor.changes.clone(),
             outlook: actor.membership.as_ref().map(Membership::outlook),
+            withheld,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -214,6 +233,11 @@ impl Registry {
             .map(|outlook| outlook.borrow().clone())
     }
 
+    /// Routes of other nodes that are not shown, since the rules are against it.
+    pub fn withheld(&self) -> usize {
+        self.withheld.load(Ordering::Relaxed)
+    }
+
     /// Gives the actor a command; waits while its queue is full.
     pub async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_err() {
@@ -232,6 +256,7 @@ impl RegistryThread {
 }
 
 struct Actor {
+    access: Arc<Access>,
     store: Store,
     /// The snapshot in the making; the published one between batches.
     table: Table,
@@ -246,6 +271,8 @@ struct Actor {
     local: Vec<(Key, Option<Record>)>,
     /// What was registered on each session and not since on another.
     sessions: HashMap<u64, Session>,
+    /// What the rules were against when they changed, in case they change again.
+    withheld: Vec<Arc<Member>>,
     /// When the grace of each lost session ends.
     graces: BTreeSet<(Instant, u64)>,
     grace: Duration,
@@ -405,16 +432,19 @@ impl Actor {
                 pattern,
                 done,
             } => {
+                self.forget_withheld(instance.session, Some(&pattern));
                 self.remove(instance.session, &pattern, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
             // It takes calls until it is out of the table: there may be nobody else to take them.
             Command::Leave { instance, done } => {
+                self.forget_withheld(instance.session, None);
                 self.remove_session(instance.session, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
             Command::Lost(instance) => {
                 instance.lose();
+                self.forget_withheld(instance.session, None);
                 if let Some(session) = self.sessions.get(&instance.session) {
                     self.changed.extend(session.patterns.iter().cloned());
                     self.begin_grace(instance.session);
@@ -422,11 +452,15 @@ impl Actor {
                 }
             }
             Command::Reached { instance, address } => self.reached(&instance, address),
+            Command::Enforce => self.enforce(),
             Command::Copy { held, done } => batch.copies.push((held, done)),
         }
     }
 
     fn register(&mut self, member: Member, changes: &mut Vec<Change>) -> Result<(), Failure> {
+        let identity = &member.instance.identity;
+        self.access
+            .may_register(identity, member.pattern.as_str())?;
         if let Some(owner) = self.parties.other(&member.instance) {
             let message = format!("the instance {} belongs to {owner}", member.instance.id);
             return Err(refused(Code::Forbidden, message));

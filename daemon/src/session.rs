@@ -1,11 +1,14 @@
 //! One connection's control plane: the greeting, registrations, and leaving, of either
 //! side. Its calls go through the [switch](crate::switch).
 
+mod told_rules;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use nano_client::identity_of;
 use nano_routing::Pattern;
-use nano_tls::{Identity, Kind};
+use nano_tls::Kind;
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -15,15 +18,15 @@ use nano_wire::{
     transport::Close,
 };
 use quinn::Connection;
-use rustls::pki_types::CertificateDer;
 use tokio::{
-    sync::{broadcast, oneshot},
+    sync::{broadcast, oneshot, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    explain, listing,
+    access::Access,
+    check, explain, listing,
     quota::{Permit, Quotas, Resource, Usage},
     reach::{Listening, Reach},
     registry::{Command, Done, Registry},
@@ -33,8 +36,10 @@ use crate::{
     strangers::Strangers,
     switch::{NodeLink, Switch},
     table::{Changes, Instance, Member},
-    watch::{ResolveError, Watches},
+    watch::{MayCall, ResolveError, Watches},
 };
+
+use told_rules::ToldRules;
 
 /// Longest wait for a peer's greeting.
 const GREETING: Duration = Duration::from_secs(5);
@@ -62,6 +67,8 @@ pub struct SessionContext {
     pub limits: Limits,
     /// What identities may hold.
     pub quotas: Arc<Quotas>,
+    /// What they may do.
+    pub access: Arc<Access>,
     /// Where registrations go.
     pub registry: Registry,
     /// How instances are dialled back.
@@ -105,6 +112,8 @@ type Watch = Pin<Box<dyn Future<Output = (u64, ListRoutes)> + Send>>;
 
 /// What a peer asked the registry for, by the number of its request.
 enum Asked {
+    /// To be answered, when it knows the rules for the calls of the pattern.
+    Register(u64, Pattern),
     /// To be answered.
     Change(u64),
     /// To be followed by the end of its calls.
@@ -147,13 +156,17 @@ struct Session {
     told_routes: Watches,
     /// When it is told what has become of them.
     next_news: Instant,
+    /// What it was told of the rules for its calls.
+    told_rules: ToldRules,
+    /// Whether these are others.
+    rules: watch::Receiver<u64>,
     /// What becomes of them, from the first one on.
     changes: Option<broadcast::Receiver<Changes>>,
 }
 
 /// Learns who the peer is and tells it who we are.
 async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
-    let identity = identity(connection)?;
+    let identity = identity_of(connection)?;
     let usage = context.quotas.of(&identity.to_string());
     let permit = usage.take(Resource::Sessions).map_err(text)?;
     let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
@@ -182,7 +195,14 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
     let table = Arc::clone(context.registry.table());
     let switch = match identity.kind() {
         Kind::Node => Switch::for_node(table, Arc::clone(&usage)),
-        _ => Switch::new(table, Arc::clone(&usage)),
+        _ => Switch::new(table, Arc::clone(&context.access), Arc::clone(&usage)),
+    };
+    let may_call: MayCall = match identity.kind() {
+        Kind::Node => Box::new(|_| true),
+        _ => {
+            let (access, caller) = (Arc::clone(&context.access), identity.short());
+            Box::new(move |subject| access.may_call(&caller, subject).is_ok())
+        }
     };
     let link = Link::start(connection.clone(), config, switch);
     let place = context.sessions.enter(Arc::clone(&link));
@@ -210,7 +230,9 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         told: false,
         has_listened: false,
         reaching: None,
-        told_routes: Watches::new(connection.remote_address().ip()),
+        told_routes: Watches::new(connection.remote_address().ip(), may_call),
+        told_rules: ToldRules::default(),
+        rules: context.access.revisions(),
         next_news: Instant::now(),
         changes: None,
     })
@@ -243,7 +265,7 @@ impl Session {
                     self.on_message(id, message, context).await?;
                 }
                 Some((asked, result)) = self.requests.next() => {
-                    self.on_acknowledged(asked, result).await?;
+                    self.on_acknowledged(asked, result, context).await?;
                 }
                 Some((id, list)) = self.watches.next() => self.list(id, &list, context).await?,
                 () = self.link.own_calls_ended(), if self.leaving.is_some() => {
@@ -266,6 +288,11 @@ impl Session {
                     }
                 }
                 changes = next(&mut self.changes) => self.told_routes.note(&changes),
+                Ok(()) = self.rules.changed() => {
+                    self.told_routes.note(&Changes::Many);
+                    let messages = self.told_rules.changed(context.access.rules_whole());
+                    self.send_all(messages).await?;
+                }
                 () = sleep_until(self.next_news), if self.told_routes.has_news() => {
                     self.tell(context).await?;
                 }
@@ -286,14 +313,16 @@ impl Session {
         match message {
             Control::Register(register) => match self.member(register, context) {
                 Ok(member) => {
+                    let asked = Asked::Register(id, member.pattern.clone());
                     let register = |done| Command::Register { member, done };
-                    self.ask(Asked::Change(id), context, register).await;
+                    self.ask(asked, context, register).await;
                 }
                 Err(failure) => self.refuse(id, failure).await?,
             },
             Control::Deregister(pattern) => match (Pattern::parse(&pattern), &self.instance) {
                 (Ok(pattern), Some(instance)) => {
                     let instance = Arc::clone(instance);
+                    self.told_rules.serves_no_more(&pattern);
                     let deregister = |done| Command::Deregister {
                         instance,
                         pattern,
@@ -361,6 +390,15 @@ impl Session {
                     Err(failure) => self.refuse(id, failure).await?,
                 }
             }
+            Control::CheckPattern(question) => {
+                match check::check(context, self.usage.identity(), &question) {
+                    Ok(checked) => {
+                        let checked = Box::new(checked);
+                        self.sender.send(id, &Control::Checked(checked)).await?;
+                    }
+                    Err(failure) => self.refuse(id, failure).await?,
+                }
+            }
             Control::Done if self.warned => self.place.has_moved(),
             Control::Hello(_)
             | Control::Welcome(_)
@@ -373,7 +411,9 @@ impl Session {
             | Control::Dial(_)
             | Control::Routes(_)
             | Control::Status(_)
-            | Control::Explained(_) => {}
+            | Control::Explained(_)
+            | Control::CallRules(_)
+            | Control::Checked(_) => {}
         }
         Ok(())
     }
@@ -398,7 +438,7 @@ impl Session {
         }
         self.has_listened = true;
         let listening = Listening {
-            identity: identity(self.link.connection()).map_err(ControlError::Ended)?,
+            identity: identity_of(self.link.connection()).map_err(ControlError::Ended)?,
             instance: self.id,
             seen: self.link.connection().remote_address(),
             advertised,
@@ -429,10 +469,19 @@ impl Session {
         &mut self,
         asked: Asked,
         result: Result<(), Failure>,
+        context: &SessionContext,
     ) -> Result<(), ControlError> {
         match (asked, result) {
+            (Asked::Register(id, pattern), Ok(())) => {
+                let rules = context.access.rules_whole();
+                let messages = self.told_rules.serves(pattern, rules);
+                self.send_all(messages).await?;
+                self.sender.send(id, &Control::Done).await
+            }
             (Asked::Change(id), Ok(())) => self.sender.send(id, &Control::Done).await,
-            (Asked::Change(id), Err(failure)) => self.refuse(id, failure).await,
+            (Asked::Register(id, _) | Asked::Change(id), Err(failure)) => {
+                self.refuse(id, failure).await
+            }
             (Asked::Leave(id), result) => {
                 if let Err(error) = result {
                     tracing::warn!(identity = self.usage.identity(), %error, "leaving was not recorded");
@@ -505,6 +554,14 @@ impl Session {
         }));
     }
 
+    /// Tells the peer what it has not asked for.
+    async fn send_all(&mut self, messages: Vec<Control>) -> Result<(), ControlError> {
+        for message in messages {
+            self.sender.send(0, &message).await?;
+        }
+        Ok(())
+    }
+
     async fn refuse(&mut self, id: u64, failure: Failure) -> Result<(), ControlError> {
         let refused = Control::Refused(Box::new(failure));
         self.sender.send(id, &refused).await
@@ -562,17 +619,10 @@ async fn next(changes: &mut Option<broadcast::Receiver<Changes>>) -> Changes {
 fn unanswered(error: &ResolveError) -> Failure {
     let code = match error {
         ResolveError::Subject(_) => Code::BadRequest,
+        ResolveError::Forbidden(_) => Code::Forbidden,
         ResolveError::TooMany => Code::Overloaded,
     };
     Failure::not_sent(code, Hop::Node, error.to_string())
-}
-
-fn identity(connection: &Connection) -> Result<Identity, String> {
-    let certificates = connection
-        .peer_identity()
-        .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or("it showed no certificate")?;
-    nano_tls::peer_identity(&certificates).map_err(text)
 }
 
 fn common_version(hello: &Hello) -> Result<u16, String> {

@@ -4,11 +4,14 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::geteuid,
+};
 
 /// Bytes of the key of stateless resets.
 pub const RESET_KEY: usize = 64;
@@ -34,6 +37,18 @@ pub enum StateError {
         /// The other node's process, if it is known.
         pid: Option<String>,
     },
+    /// Others could put files of theirs there.
+    #[error(
+        "the state folder {} {why}: give it to the node's user alone (chown, chmod 700), or choose \
+         another with --state DIR",
+        path.display()
+    )]
+    Exposed {
+        /// The folder.
+        path: PathBuf,
+        /// Who could.
+        why: String,
+    },
     /// The system refuses it.
     #[error("the state folder {} cannot be used: {error}; choose another with --state DIR", path.display())]
     Io {
@@ -45,14 +60,12 @@ pub enum StateError {
 }
 
 impl StateFolder {
-    /// Makes the folder if need be, and holds it. Files that this process makes from now
-    /// on are its owner's alone.
+    /// Makes the folder if need be, and holds it.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be made or another node holds it.
+    /// If the folder cannot be made, others could write to it, or another node holds it.
     pub fn hold(path: &Path) -> Result<Self, StateError> {
-        rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let failed = |error| StateError::Io {
             path: path.to_owned(),
             error,
@@ -62,6 +75,11 @@ impl StateFolder {
             .mode(0o700)
             .create(path)
             .map_err(failed)?;
+        let found = fs::metadata(path).map_err(failed)?;
+        if let Some(why) = exposure(found.uid(), found.mode(), geteuid().as_raw()) {
+            let path = path.to_owned();
+            return Err(StateError::Exposed { path, why });
+        }
         let mut lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -129,6 +147,21 @@ impl StateFolder {
     }
 }
 
+/// Why others could put files into a folder, if they could. One that is root's, as containers mount
+/// them, is as root says.
+fn exposure(owner: u32, mode: u32, own: u32) -> Option<String> {
+    const ROOT: u32 = 0;
+    let is_writable = mode & 0o022 != 0;
+    if owner != own && owner != ROOT {
+        return Some(format!(
+            "belongs to user {owner}, and the node runs as {own}"
+        ));
+    }
+    let is_ours = owner == own;
+    let bits = mode & 0o777;
+    (is_ours && is_writable).then(|| format!("can be written by others (mode {bits:o})"))
+}
+
 /// Writes a file so that a reader sees all of it or nothing.
 ///
 /// # Errors
@@ -139,4 +172,23 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     staged.push(".new");
     fs::write(&staged, bytes)?;
     fs::rename(&staged, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exposure;
+
+    #[test]
+    fn a_folder_is_the_nodes_own_or_as_root_says() {
+        for mode in [0o700, 0o750, 0o755] {
+            assert_eq!(exposure(1000, mode, 1000), None, "{mode:o}");
+            assert_eq!(exposure(0, mode, 0), None, "{mode:o}");
+        }
+        for mode in [0o770, 0o777, 0o1777, 0o702] {
+            assert!(exposure(1000, mode, 1000).is_some(), "{mode:o}");
+            assert!(exposure(0, mode, 0).is_some(), "{mode:o}");
+            assert_eq!(exposure(0, mode, 1000), None, "{mode:o}");
+        }
+        assert!(exposure(1001, 0o700, 1000).is_some());
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use nano_wire::inspect::{Later, RedisState, Room, Status};
+use nano_wire::inspect::{Added, RedisState, Room, Status};
 
 use tokio::time::Instant;
 
@@ -45,7 +45,9 @@ pub fn status(context: &SessionContext) -> Status {
         nodes: 0,
         suspect_nodes: 0,
         listed: Vec::new(),
-        later: Later,
+        added: Added {
+            withheld: context.registry.withheld() as u64,
+        },
     };
     if let Some(outlook) = outlook {
         status.redis = Some(redis(&outlook));

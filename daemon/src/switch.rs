@@ -25,6 +25,7 @@ use nano_wire::{
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    access::Access,
     lag,
     listen::HttpAnswer,
     quota::{CallPermit, Usage},
@@ -54,8 +55,9 @@ const FULL_RETRY: Duration = Duration::from_millis(50);
 pub struct Switch {
     table: Published,
     caller: Arc<Usage>,
-    /// The caller is a node, whose calls are for instances that have their session here.
-    is_for_node: bool,
+    /// The rules that its calls are subject to. None for another node: it has asked its own, and
+    /// its calls are for instances that have their session here.
+    access: Option<Arc<Access>>,
 }
 
 /// A call on its way to an instance, as the outgoing link's slot holds it.
@@ -86,20 +88,25 @@ pub struct Job {
 
 impl Switch {
     /// With a view of the table, for the calls of one identity.
-    pub fn new(table: Published, caller: Arc<Usage>) -> Self {
+    pub fn new(table: Published, access: Arc<Access>, caller: Arc<Usage>) -> Self {
         Self {
             table,
             caller,
-            is_for_node: false,
+            access: Some(access),
         }
     }
 
     /// As [`new`](Self::new), for the calls of another node.
     pub fn for_node(table: Published, caller: Arc<Usage>) -> Self {
         Self {
-            is_for_node: true,
-            ..Self::new(table, caller)
+            table,
+            caller,
+            access: None,
         }
+    }
+
+    fn is_for_node(&self) -> bool {
+        self.access.is_none()
     }
 
     /// The way of a call. It is answered in any case, now or later; what is returned can
@@ -131,10 +138,16 @@ impl Switch {
             hops,
             ..header
         };
-        // 3. The longest pattern that matches, in the snapshot of this moment.
+        // 3. Whether the caller may, before it hears what there is.
+        if let Some(access) = &self.access
+            && let Err(failure) = access.may_call(self.caller.identity(), &subject)
+        {
+            return reply_to.fail(&failure);
+        }
+        // 4. The longest pattern that matches, in the snapshot of this moment.
         let table = self.table.load();
         let Some((pattern, members)) = table.longest_match(&subject) else {
-            return reply_to.fail(&match self.is_for_node {
+            return reply_to.fail(&match self.is_for_node() {
                 true => not_here(),
                 false => no_route(&subject),
             });
@@ -143,12 +156,12 @@ impl Switch {
             Ok(members) => members,
             Err(failure) => return reply_to.fail(&failure.of_pattern(pattern.as_str())),
         };
-        // 4. A place among the calls of its caller, and room for its bytes.
+        // 5. A place among the calls of its caller, and room for its bytes.
         let permit = match self.caller.take_call(held_of(&body)) {
             Ok(permit) => permit,
             Err(failure) => return reply_to.fail(&failure),
         };
-        // 5. One of its instances, or another if that one does not take it.
+        // 6. One of its instances, or another if that one does not take it.
         let attempt = Attempt {
             header,
             body,
@@ -179,7 +192,7 @@ impl Switch {
         header: &CallHeader<'_>,
         members: &'t Instances<Arc<Member>>,
     ) -> Result<Candidates<'t, Arc<Member>>, Failure> {
-        if !self.is_for_node {
+        if !self.is_for_node() {
             return Ok(members.candidates());
         }
         let wanted = header.extensions.get(Extensions::INSTANCE);

@@ -30,6 +30,9 @@ const HELD: usize = 4096;
 /// Patterns that a peer is to be told of; of more, all that it holds is told again.
 const DUE: usize = 4096;
 
+/// Whether a peer may call a subject, by the rules that are in force.
+pub type MayCall = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// What the peer of one session was told.
 pub struct Watches {
     /// The patterns that won where the answer is whole.
@@ -39,6 +42,8 @@ pub struct Watches {
     due: BTreeSet<Due>,
     /// It is on this machine, and can call others that are.
     is_near: bool,
+    /// Which subjects the rules let it call.
+    may_call: MayCall,
     /// Where it begins among very many instances, so that each peer is told of others.
     share: u32,
 }
@@ -60,6 +65,9 @@ pub enum ResolveError {
     /// It is none.
     #[error("the subject is none: {0}")]
     Subject(#[from] PatternError),
+    /// The peer may not call it.
+    #[error("the rules are against calls of {0:?} by who asks")]
+    Forbidden(String),
     /// The peer holds too much.
     #[error("no more than {HELD} answers are kept up to date for one session")]
     TooMany,
@@ -67,12 +75,13 @@ pub enum ResolveError {
 
 impl Watches {
     /// Of a peer at an address, which holds nothing yet.
-    pub fn new(peer: IpAddr) -> Self {
+    pub fn new(peer: IpAddr, may_call: MayCall) -> Self {
         Self {
             whole: Tree::new(),
             single: Tree::new(),
             due: BTreeSet::new(),
             is_near: peer.to_canonical().is_loopback(),
+            may_call,
             share: fastrand::u32(..),
         }
     }
@@ -82,9 +91,12 @@ impl Watches {
     ///
     /// # Errors
     ///
-    /// If the subject is none, or the peer holds too many answers.
+    /// If the subject is none, the peer may not call it, or it holds too many answers.
     pub fn resolve(&mut self, subject: &str, table: &Table) -> Result<Vec<Control>, ResolveError> {
         let subject = Pattern::parse(subject)?;
+        if !(self.may_call)(subject.as_str()) {
+            return Err(ResolveError::Forbidden(subject.to_string()));
+        }
         let is_held = self.single.get(subject.as_str()).is_some();
         if !is_held && self.whole.len() + self.single.len() >= HELD {
             return Err(ResolveError::TooMany);
@@ -181,7 +193,9 @@ impl Watches {
         let root = self.root_of(pattern)?;
         let members = table.get(pattern.as_str());
         let is_too_much = table.under(&root).nth(PATTERNS).is_some();
-        if is_too_much || (members.is_none() && *pattern == root) {
+        // What it may not call it is not told, and has to know that there is something.
+        let is_secret = !(self.may_call)(pattern.as_str());
+        if is_too_much || is_secret || (members.is_none() && *pattern == root) {
             return Some(self.drop_whole(&root));
         }
         Some(Control::Changed(match members {
@@ -195,7 +209,8 @@ impl Watches {
 
     fn answer(&mut self, subject: &Pattern, table: &Table) -> Control {
         self.single.remove(subject.as_str());
-        let Some((winner, members)) = table.longest_match(subject.as_str()) else {
+        let winner = table.longest_match(subject.as_str());
+        let Some((winner, members)) = winner.filter(|_| (self.may_call)(subject.as_str())) else {
             return resolved(subject, false, Vec::new());
         };
         if let Some(routes) = self.all_below(winner, table) {
@@ -222,7 +237,7 @@ impl Watches {
         }
     }
 
-    /// A pattern and all below it, if it is one and they fit into one answer.
+    /// A pattern and all below it, if it is one, and they fit into one answer and may all be called.
     fn all_below(&self, winner: &Pattern, table: &Table) -> Option<Vec<Route>> {
         table.get(winner.as_str())?;
         if table.under(winner).nth(PATTERNS).is_some() {
@@ -231,6 +246,9 @@ impl Watches {
         let mut routes = Vec::new();
         let mut size = 0;
         for (pattern, members) in table.under(winner) {
+            if !(self.may_call)(pattern.as_str()) {
+                return None;
+            }
             let route = self.route(pattern, members);
             size += route.size();
             if size > ROUTES_LIMIT {

@@ -14,12 +14,14 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
     inspect::{
-        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
+        Status,
     },
     message::{
         AskSet, Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, SetPage, SetRecord,
         Welcome,
     },
+    rules::{CallRule, CallRules, CheckPattern, Checked, Registered},
 };
 
 /// Makes a message, writes it, reads it and writes it again.
@@ -73,7 +75,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=19)? {
+    match source.int_in_range(0..=22)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -114,6 +116,13 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
             );
         }
         18 => control(id, &Control::Explained(Box::new(explained(source)?))),
+        19 => control(id, &Control::CallRules(call_rules(source)?)),
+        20 => {
+            let pattern = source.arbitrary()?;
+            let later = Later;
+            control(id, &Control::CheckPattern(CheckPattern { pattern, later }));
+        }
+        21 => control(id, &Control::Checked(Box::new(checked(source)?))),
         _ => control(id, &Control::Status(Box::new(status(source)?))),
     }
     Ok(())
@@ -239,11 +248,58 @@ fn status(source: &mut Unstructured<'_>) -> Result<Status> {
         nodes: source.arbitrary()?,
         suspect_nodes: source.arbitrary()?,
         listed: Vec::new(),
-        later: Later,
+        added: Added {
+            withheld: source.arbitrary()?,
+        },
     };
     let mut room = Room::new();
     while source.arbitrary()? && status.add(other_node(source)?, &mut room) {}
     Ok(status)
+}
+
+fn call_rules(source: &mut Unstructured<'_>) -> Result<CallRules> {
+    let mut rules = CallRules {
+        is_new: source.arbitrary()?,
+        is_whole: source.arbitrary()?,
+        is_closed: source.arbitrary()?,
+        source: source.arbitrary()?,
+        contact: source.arbitrary()?,
+        ..CallRules::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        let rule = CallRule {
+            whom: source.arbitrary()?,
+            prefix: source.arbitrary()?,
+            line: source.arbitrary()?,
+        };
+        if !rules.add(rule, &mut room) {
+            break;
+        }
+    }
+    Ok(rules)
+}
+
+fn checked(source: &mut Unstructured<'_>) -> Result<Checked> {
+    let mut checked = Checked {
+        pattern: source.arbitrary()?,
+        identity: source.arbitrary()?,
+        is_allowed: source.arbitrary()?,
+        reason: source.arbitrary()?,
+        ..Checked::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        let other = Registered {
+            pattern: source.arbitrary()?,
+            identity: source.arbitrary()?,
+            instances: source.arbitrary()?,
+        };
+        if !checked.add(other, &mut room) {
+            break;
+        }
+    }
+    Ok(checked)
 }
 
 fn explained(source: &mut Unstructured<'_>) -> Result<Explained> {

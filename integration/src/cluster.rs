@@ -45,6 +45,19 @@ impl Cluster {
         cluster
     }
 
+    /// So many nodes, each set up further by what it is given.
+    pub async fn start_with(
+        nodes: usize,
+        further: impl Fn(usize, NodeBuilder) -> NodeBuilder,
+    ) -> Self {
+        let mut cluster = Self::start(0).await;
+        for number in 0..nodes {
+            let node = Self::node(number).flag("--redis", cluster.redis.url());
+            cluster.nodes.push(further(number, node).start().await);
+        }
+        cluster
+    }
+
     /// So many nodes that reach Redis and each other by ways that can be cut.
     pub async fn apart(nodes: usize) -> Self {
         let mut cluster = Self::start(0).await;

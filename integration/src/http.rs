@@ -28,7 +28,9 @@ pub struct Response {
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    /// A listener at an address.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
         Self { address }
     }
 

@@ -80,7 +80,11 @@ pub struct NodeBuilder {
     variables: Vec<(String, String)>,
     authority: Option<Authority>,
     disk: Disk,
+    lead: Option<Lead>,
 }
+
+/// From a command to one that runs it elsewhere.
+type Lead = Box<dyn Fn(&Command) -> Command + Send + Sync>;
 
 /// What the node's state is on.
 enum Disk {
@@ -115,6 +119,20 @@ impl NodeBuilder {
     pub fn flag(mut self, flag: &str, value: impl ToString) -> Self {
         self.arguments.push(flag.to_owned());
         self.arguments.push(value.to_string());
+        self
+    }
+
+    /// An address for HTTP in place of one of loopback.
+    #[must_use]
+    pub fn http(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.http);
+        self
+    }
+
+    /// An address for QUIC in place of one of loopback.
+    #[must_use]
+    pub fn quic(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.quic);
         self
     }
 
@@ -168,6 +186,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Runs it in another network, by a command that leads there.
+    #[must_use]
+    pub fn within(mut self, lead: impl Fn(&Command) -> Command + Send + Sync + 'static) -> Self {
+        self.lead = Some(Box::new(lead));
+        self
+    }
+
     /// Starts it, and waits until it serves.
     ///
     /// # Panics
@@ -210,7 +235,10 @@ impl NodeBuilder {
             .args(["--threads", &self.threads.to_string()])
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
-        Process::start(&mut command)
+        match &self.lead {
+            Some(lead) => Process::start(&mut lead(&command)),
+            None => Process::start(&mut command),
+        }
     }
 
     /// The binary, or a shell that mounts what the node's state is on and becomes it. It
@@ -220,7 +248,7 @@ impl NodeBuilder {
         let (mount, size, place) = match &self.disk {
             Disk::Shared => return nanod,
             Disk::Own(bytes) => (
-                r#"mount -t tmpfs -o "size=$0" none "$1""#,
+                r#"mount -t tmpfs -o "size=$0,mode=0700" none "$1""#,
                 bytes.to_string(),
                 self.state_folder(),
             ),
@@ -264,6 +292,7 @@ impl Node {
             variables: Vec::new(),
             authority: None,
             disk: Disk::Shared,
+            lead: None,
         }
     }
 
@@ -301,6 +330,19 @@ impl Node {
         self.builder.authority.as_ref()
     }
 
+    /// How a party of the node's authority with a name, such as `client/shop`, connects to it.
+    ///
+    /// # Panics
+    ///
+    /// If the node has not been given an authority.
+    #[must_use]
+    pub fn options_of(&self, name: &str) -> Options {
+        let authority = self.authority().expect("the node has one");
+        Options::default()
+            .node(self.quic)
+            .tls(authority.named(name))
+    }
+
     /// A connected client.
     ///
     /// # Panics
@@ -314,7 +356,7 @@ impl Node {
     /// Its HTTP listener.
     #[must_use]
     pub fn http(&self) -> Http {
-        Http::new(self.http)
+        Http::at(self.http)
     }
 
     /// A service process that will connect to it.

@@ -6,10 +6,10 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::BytesMut;
 use nano_tls::{Bundle, Expect};
 use nano_wire::{
-    CallHeader, CallId, Encoding, Extensions, InstanceId, codec,
+    CallHeader, CallId, Encoding, Extensions, Failure, InstanceId, codec,
     control::{self, ControlReceiver, ControlSender},
     frame::{self, FrameError, Kind, Splitter},
-    message::{Control, HOPS, Hello, Limits, OLDEST_VERSION, VERSION},
+    message::{Control, Dial, HOPS, Hello, Limits, OLDEST_VERSION, VERSION},
     transport,
 };
 use quinn::{
@@ -147,6 +147,47 @@ impl Peer {
             .expect("the node answers the greeting");
         assert!(matches!(welcome, (_, Control::Welcome(_))), "{welcome:?}");
         (sender, receiver)
+    }
+
+    /// Says that it means an instance; what that answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub async fn dial_instance(
+        &self,
+        instance: InstanceId,
+    ) -> (ControlSender, ControlReceiver, Control) {
+        let opened = control::open(&self.connection).await;
+        let (mut sender, mut receiver) = opened.expect("the instance takes a control stream");
+        let hello = Self::hello();
+        let dial = Control::Dial(Dial { instance, hello });
+        let said = sender.send(0, &dial).await;
+        said.expect("the instance reads the dial");
+        let answer = timeout(PATIENCE, receiver.recv()).await;
+        let (_, answer) = answer
+            .expect("the instance answers in time")
+            .expect("the instance answers");
+        (sender, receiver, answer)
+    }
+
+    /// Calls on a lane of its own; how that fails, or `None` if it does not.
+    ///
+    /// # Panics
+    ///
+    /// If no answer comes.
+    pub async fn call(&self, subject: &str, body: &[u8]) -> Option<Failure> {
+        let opened = self.connection.open_bi().await;
+        let (mut stream, answers) = opened.expect("the peer takes a lane");
+        let bytes = [&frame(Kind::Lane, 0, &[])[..], &call(0, subject, body)].concat();
+        let sent = stream.write_all(&bytes).await;
+        sent.expect("the peer reads the call");
+        let answer = Frames::new(answers).next().await;
+        let is_failure = answer.kind == Some(Kind::Fail);
+        is_failure.then(|| {
+            let failure = codec::decode(&answer.payload);
+            failure.expect("a failure that can be read").0
+        })
     }
 
     /// Greets as [`greet`](Self::greet) does, and leaves the stream in the test's own hands.

@@ -4,6 +4,8 @@
 //! matches a subject and one of the instances behind it. The node's table and the client's cache
 //! are both a [`Tree`] of [`Instances`], read through [`Tree::longest_match`] and [`pick()`].
 //!
+//! Whether somebody may register or call at all is for [`rules`] to say.
+//!
 //! Everything here is pure: no I/O, no clock, no random numbers but those given as arguments.
 //! A [`Tree`] is owned by its one writer; readers hold clones, which cost nothing and never change.
 //! The only state shared between the two are the [`Figures`] a candidate keeps. What a caller may
@@ -34,6 +36,7 @@ mod load;
 mod near;
 mod pattern;
 mod pick;
+pub mod rules;
 mod tree;
 
 pub use budget::{BudgetSettings, RetryBudget};

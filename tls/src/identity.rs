@@ -199,6 +199,14 @@ impl fmt::Display for Identity {
     }
 }
 
+/// An identity's text without its trust domain, `service/math`; a text that is no URI as it is.
+pub fn short_name(identity: &str) -> &str {
+    let path = identity
+        .strip_prefix(SCHEME)
+        .and_then(|rest| rest.split_once('/'));
+    path.map_or(identity, |(_, path)| path)
+}
+
 /// The URI of a trust domain itself, which its authority bears.
 pub(crate) fn authority_uri(trust_domain: &str) -> String {
     format!("{SCHEME}{trust_domain}")

@@ -26,6 +26,6 @@ pub use config::{ALPN, Expect, peer_identity};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use folder::read_private;
-pub use identity::{Identity, Kind, Name, TRUST_DOMAIN};
+pub use identity::{Identity, Kind, Name, TRUST_DOMAIN, short_name};
 pub use secret::{ClusterKey, SECRET_VARIABLE, Secret, SecretSource};
 pub use setup::{LocalTls, authority_dir, client_dir, node_dir, set_up};

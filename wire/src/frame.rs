@@ -93,11 +93,17 @@ pub enum Kind {
     Explain = 0x38,
     /// Control: the answer to that.
     Explained = 0x39,
+    /// Control: rules for calling that bear on what the instance serves.
+    CallRules = 0x40,
+    /// Control: asks whether the asker may register a pattern.
+    CheckPattern = 0x41,
+    /// Control: the answer to that.
+    Checked = 0x42,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -128,6 +134,9 @@ impl Kind {
         Self::Dial,
         Self::Explain,
         Self::Explained,
+        Self::CallRules,
+        Self::CheckPattern,
+        Self::Checked,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

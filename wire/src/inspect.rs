@@ -138,8 +138,8 @@ pub struct Status {
     pub suspect_nodes: u32,
     /// As many of them as there is room for, the suspect ones first.
     pub listed: Vec<OtherNode>,
-    /// What later versions add.
-    pub later: Later,
+    /// What was added later.
+    pub added: Added,
 }
 
 /// Another node, as the one that was asked sees it.
@@ -165,6 +165,14 @@ pub struct RedisState {
     pub unreplicated: u64,
     /// It belongs to a cluster of another authority: nothing is read or written.
     pub is_foreign: bool,
+}
+
+/// What was added to a node's status after its first version, each under a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Added {
+    /// Routes of other nodes that are not shown, since the rules do not let their identity register
+    /// them.
+    pub withheld: u64,
 }
 
 /// What is left for the routes of a page, or the nodes of a status, of a frame and of the
@@ -334,6 +342,36 @@ bincode::impl_borrow_decode!(RouteState);
 
 /// Values under numbers, as [`Extensions`](crate::Extensions) are written.
 type Numbered = Vec<(u16, Vec<u8>)>;
+
+impl Added {
+    const WITHHELD: u16 = 1;
+}
+
+impl Encode for Added {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let mut numbered = Numbered::new();
+        if self.withheld > 0 {
+            numbered.push((Self::WITHHELD, self.withheld.to_le_bytes().to_vec()));
+        }
+        numbered.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Added {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let mut added = Self::default();
+        for (number, bytes) in Numbered::decode(decoder)? {
+            if number == Self::WITHHELD
+                && let Ok(bytes) = bytes.try_into()
+            {
+                added.withheld = u64::from_le_bytes(bytes);
+            }
+        }
+        Ok(added)
+    }
+}
+
+bincode::impl_borrow_decode!(Added);
 
 impl Encode for Later {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {

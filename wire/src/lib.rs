@@ -2,8 +2,8 @@
 //!
 //! Bytes come in from QUIC streams and go out as calls and answers ([`lane`]) and as
 //! control messages ([`control`]); nothing here knows of routing tables or handlers.
-//! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`] and [`explain`], the
-//! meaning of every failure in [`failure`], and the calls of a connection are owned by its
+//! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`], [`explain`] and
+//! [`rules`], the meaning of every failure in [`failure`], and the calls of a connection are owned by its
 //! [`lane::Link`].
 
 pub mod codec;
@@ -15,6 +15,7 @@ pub mod id;
 pub mod inspect;
 pub mod lane;
 pub mod message;
+pub mod rules;
 pub mod socket;
 pub mod transport;
 

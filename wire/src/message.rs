@@ -18,6 +18,7 @@ use crate::{
     explain::{Explain, Explained},
     frame::{self, Kind},
     inspect::{ListRoutes, Routes, Status},
+    rules::{CallRules, CheckPattern, Checked},
 };
 
 /// The protocol's version that this crate speaks.
@@ -397,6 +398,12 @@ pub enum Control {
     Explain(Explain),
     /// See [`Kind::Explained`].
     Explained(Box<Explained>),
+    /// See [`Kind::CallRules`].
+    CallRules(CallRules),
+    /// See [`Kind::CheckPattern`].
+    CheckPattern(CheckPattern),
+    /// See [`Kind::Checked`].
+    Checked(Box<Checked>),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -474,6 +481,17 @@ impl Control {
                     codec::encode(explained.as_ref(), o);
                 });
             }
+            Self::CallRules(rules) => {
+                frame::append(out, Kind::CallRules, id, |o| codec::encode(rules, o));
+            }
+            Self::CheckPattern(check) => {
+                frame::append(out, Kind::CheckPattern, id, |o| codec::encode(check, o));
+            }
+            Self::Checked(checked) => {
+                frame::append(out, Kind::Checked, id, |o| {
+                    codec::encode(checked.as_ref(), o);
+                });
+            }
             Self::Status(status) => {
                 frame::append(out, Kind::Status, id, |o| {
                     codec::encode(status.as_ref(), o);
@@ -517,6 +535,9 @@ impl Control {
             Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
             Kind::Explain => Self::Explain(whole(kind, payload)?),
             Kind::Explained => Self::Explained(Box::new(whole(kind, payload)?)),
+            Kind::CallRules => Self::CallRules(whole(kind, payload)?),
+            Kind::CheckPattern => Self::CheckPattern(whole(kind, payload)?),
+            Kind::Checked => Self::Checked(Box::new(whole(kind, payload)?)),
             _ => return Ok(None),
         }))
     }

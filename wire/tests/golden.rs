@@ -14,17 +14,20 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
-    inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
+    inspect::{
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status,
+    },
     message::{
         self, AskSet, Control, Dial, Hello, Limits, Policy, Register, Resolved, RouteInstance,
         SetPage, SetRecord, Welcome,
     },
+    rules::{CallRule, CallRules, CheckPattern, Checked, Registered},
 };
 
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 38] = [
+const ALL: [Golden; 41] = [
     VOID,
     HELLO,
     WELCOME,
@@ -63,6 +66,9 @@ const ALL: [Golden; 38] = [
     BODY_OF_CALL,
     BODY_OF_REPLY,
     UNKNOWN,
+    CALL_RULES,
+    CHECK_PATTERN,
+    CHECKED,
 ];
 
 /// A kind of a later version.
@@ -281,7 +287,7 @@ const GET_STATUS: Golden = &[
 
 /// `status()`.
 const STATUS: Golden = &[
-    ("50000000", "length: 80"),
+    ("5a000000", "length: 90"),
     ("0d", "kind: Status"),
     ("0200000000000000", "id: request 2"),
     ("01 6e", "identity"),
@@ -305,7 +311,7 @@ const STATUS: Golden = &[
         "01 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff 03 783a33 01",
         "listed: one, its instance, address, is_suspect",
     ),
-    ("00", "later"),
+    ("01 01 08 0700000000000000", "added: withheld, 7"),
 ];
 
 /// `explain()`.
@@ -314,6 +320,48 @@ const EXPLAIN: Golden = &[
     ("38", "kind: Explain"),
     ("0300000000000000", "id: request 3"),
     ("03 613a31", "subject"),
+    ("00", "later"),
+];
+
+/// `call_rules()`.
+const CALL_RULES: Golden = &[
+    ("1f000000", "length: 31"),
+    ("40", "kind: CallRules"),
+    ("0000000000000000", "id: none"),
+    ("01", "is_new"),
+    ("01", "is_whole"),
+    ("00", "is_closed"),
+    ("01 72", "source"),
+    ("01 01 6f", "contact"),
+    ("02", "rules: two"),
+    ("01 2a 01 03 613a31 02", "whom, prefix, line"),
+    ("01 2a 00 03", "whom, no prefix, line"),
+    ("00", "later"),
+];
+
+/// `check_pattern()`.
+const CHECK_PATTERN: Golden = &[
+    ("0e000000", "length: 14"),
+    ("41", "kind: CheckPattern"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "pattern"),
+    ("00", "later"),
+];
+
+/// `checked()`.
+const CHECKED: Golden = &[
+    ("1a000000", "length: 26"),
+    ("42", "kind: Checked"),
+    ("0300000000000000", "id: request 3"),
+    ("03 613a31", "pattern"),
+    ("01 73", "identity"),
+    ("01", "is_allowed"),
+    ("01 72", "reason"),
+    (
+        "01 01 61 01 74 02",
+        "others: one, its pattern, identity, instances",
+    ),
+    ("00", "more"),
     ("00", "later"),
 ];
 
@@ -654,7 +702,7 @@ fn status() -> Status {
             address: "x:3".to_owned(),
             is_suspect: true,
         }],
-        later: Later,
+        added: Added { withheld: 7 },
     }
 }
 
@@ -697,6 +745,46 @@ fn explained() -> Explained {
             field: 1,
             instances: 4,
         }],
+        later: Later,
+    }
+}
+
+fn call_rules() -> CallRules {
+    let rule = |prefix: Option<&str>, line| CallRule {
+        whom: "*".to_owned(),
+        prefix: prefix.map(str::to_owned),
+        line,
+    };
+    CallRules {
+        is_new: true,
+        is_whole: true,
+        is_closed: false,
+        source: "r".to_owned(),
+        contact: Some("o".to_owned()),
+        rules: vec![rule(Some("a:1"), 2), rule(None, 3)],
+        later: Later,
+    }
+}
+
+fn check_pattern() -> CheckPattern {
+    CheckPattern {
+        pattern: "a:1".to_owned(),
+        later: Later,
+    }
+}
+
+fn checked() -> Checked {
+    Checked {
+        pattern: "a:1".to_owned(),
+        identity: "s".to_owned(),
+        is_allowed: true,
+        reason: "r".to_owned(),
+        others: vec![Registered {
+            pattern: "a".to_owned(),
+            identity: "t".to_owned(),
+            instances: 2,
+        }],
+        more: false,
         later: Later,
     }
 }
@@ -857,6 +945,9 @@ fn control_messages() {
         (DIAL, 0, Control::Dial(dial())),
         (EXPLAIN, 3, Control::Explain(explain())),
         (EXPLAINED, 3, Control::Explained(Box::new(explained()))),
+        (CALL_RULES, 0, Control::CallRules(call_rules())),
+        (CHECK_PATTERN, 3, Control::CheckPattern(check_pattern())),
+        (CHECKED, 3, Control::Checked(Box::new(checked()))),
         (
             EXPLAINED_NOTHING,
             3,

@@ -10,9 +10,11 @@ use nano_wire::{
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
     inspect::{
-        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
+        Status,
     },
     message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
+    rules::{CallRule, CallRules, CheckPattern, Checked, Registered},
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
@@ -458,7 +460,41 @@ fn control() -> impl Strategy<Value = Control> {
             later: Later,
         })),
         explained(40).prop_map(|explained| Control::Explained(Box::new(explained))),
+        call_rules().prop_map(Control::CallRules),
+        ".{0,40}".prop_map(|pattern| Control::CheckPattern(CheckPattern {
+            pattern,
+            later: Later,
+        })),
+        checked().prop_map(|checked| Control::Checked(Box::new(checked))),
     ]
+}
+
+prop_compose! {
+    fn call_rules()(
+        flags: [bool; 3],
+        source in ".{0,40}",
+        contact in option::of(".{0,40}"),
+        rules in vec((".{0,40}", option::of(".{0,40}"), any::<u32>()), 0..4),
+    ) -> CallRules {
+        let [is_new, is_whole, is_closed] = flags;
+        let rule = |(whom, prefix, line)| CallRule { whom, prefix, line };
+        let rules = rules.into_iter().map(rule).collect();
+        CallRules { is_new, is_whole, is_closed, source, contact, rules, later: Later }
+    }
+}
+
+prop_compose! {
+    fn checked()(
+        texts: [String; 3],
+        flags: [bool; 2],
+        others in vec((".{0,40}", ".{0,40}", any::<u32>()), 0..4),
+    ) -> Checked {
+        let [pattern, identity, reason] = texts;
+        let [is_allowed, more] = flags;
+        let other = |(pattern, identity, instances)| Registered { pattern, identity, instances };
+        let others = others.into_iter().map(other).collect();
+        Checked { pattern, identity, is_allowed, reason, others, more, later: Later }
+    }
 }
 
 prop_compose! {
@@ -641,6 +677,7 @@ prop_compose! {
         nodes: u32,
         suspect_nodes: u32,
         listed in vec(other_node(), 0..4),
+        added in any::<u64>().prop_map(|withheld| Added { withheld }),
     ) -> Status {
         let [identity, agent, quic, http] = texts;
         let [uptime_ms, sessions, in_flight, patterns, instances, suspect] = numbers;
@@ -660,7 +697,7 @@ prop_compose! {
             nodes,
             suspect_nodes,
             listed,
-            later: Later,
+            added,
         }
     }
 }

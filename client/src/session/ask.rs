@@ -65,7 +65,11 @@ impl Questions {
     pub(super) fn answered(&mut self, id: u64, message: Control) {
         let is_answer = matches!(
             message,
-            Control::Routes(_) | Control::Status(_) | Control::Explained(_) | Control::Refused(_)
+            Control::Routes(_)
+                | Control::Status(_)
+                | Control::Explained(_)
+                | Control::Checked(_)
+                | Control::Refused(_)
         );
         if is_answer && let Some(answer) = self.unanswered.remove(&id) {
             // Who has stopped to wait needs none.

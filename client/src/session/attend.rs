@@ -12,7 +12,9 @@ use nano_wire::{
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
+use super::{
+    Session, ask::Questions, call_rules::Told, candidates::Candidate, connect::Established,
+};
 use crate::{cache::Cache, peer::PeerLink};
 
 /// Longest wait for a node to end the calls of a service that leaves.
@@ -28,6 +30,7 @@ pub(super) struct Attended {
     sender: ControlSender,
     receiver: ControlReceiver,
     questions: Questions,
+    told_rules: Told,
     node_leaves: NodeLeaves,
     /// The node waits for the session to go on with another one, by the number of its
     /// request.
@@ -73,6 +76,7 @@ impl Attended {
             sender: established.sender,
             receiver: established.receiver,
             questions: established.questions,
+            told_rules: established.told_rules,
             node_leaves: NodeLeaves::No,
             leave_by: None,
             node_let_go: false,
@@ -153,6 +157,11 @@ impl Attended {
                     Ok((_, Control::Drained)) if self.leave_by.is_some() => {
                         self.node_let_go = true;
                         session.callers.close();
+                    }
+                    Ok((_, Control::CallRules(rules))) if self.node_leaves == NodeLeaves::No => {
+                        if self.told_rules.take(rules) {
+                            session.call_rules.follow(&self.told_rules);
+                        }
                     }
                     Ok((id, message))
                         if self.node_leaves == NodeLeaves::No

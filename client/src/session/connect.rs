@@ -8,7 +8,7 @@ use std::{
 
 use nano_tls::{Bundle, Expect, Kind, SecretSource};
 use nano_wire::{
-    Hop, InstanceId,
+    Code, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     lane::{Link, LinkConfig},
     message::{Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
@@ -17,7 +17,7 @@ use nano_wire::{
 use quinn::{Connection, ConnectionError};
 use tokio::time::timeout;
 
-use super::{Session, ask::Questions, candidates::Candidate, round::Round};
+use super::{Session, ask::Questions, call_rules::Told, candidates::Candidate, round::Round};
 use crate::{
     ConnectError,
     io::client_config,
@@ -33,6 +33,7 @@ pub(super) struct Established {
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
     pub(super) questions: Questions,
+    pub(super) told_rules: Told,
 }
 
 /// A connection on which both sides have greeted each other.
@@ -101,10 +102,14 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         config,
         Peer::new(Arc::clone(session), Some(ask)),
     );
-    if let Err(error) = register(session, &candidate, &mut sender, &mut receiver).await {
-        depart(&link, sender, receiver).await;
-        return Err(error);
-    }
+    let told_rules = match register(session, &candidate, &mut sender, &mut receiver).await {
+        Ok(told_rules) => told_rules,
+        Err(error) => {
+            depart(&link, sender, receiver).await;
+            return Err(error);
+        }
+    };
+    session.call_rules.follow(&told_rules);
     Ok(Established {
         candidate,
         node: welcome.instance,
@@ -112,6 +117,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         sender,
         receiver,
         questions,
+        told_rules,
     })
 }
 
@@ -206,13 +212,15 @@ fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
 }
 
 /// Registers every pattern. Requests are sent ahead of their answers, so that the node
-/// commits them together, but only so far that neither side waits for the other to read.
+/// commits them together, but only so far that neither side waits for the other to read. What the
+/// node tells of the rules comes before its answers.
 async fn register(
     session: &Session,
     candidate: &Candidate,
     sender: &mut ControlSender,
     receiver: &mut ControlReceiver,
-) -> Result<(), ConnectError> {
+) -> Result<Told, ConnectError> {
+    let mut told_rules = Told::default();
     let incarnation = session.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
     let patterns = &session.patterns;
     let (mut sent, mut done) = (0, 0);
@@ -230,32 +238,42 @@ async fn register(
                 .map_err(|error| unreachable(candidate, error))?;
             sent += 1;
         } else {
-            acknowledged(session, candidate, receiver).await?;
+            acknowledged(session, candidate, receiver, &mut told_rules).await?;
             done += 1;
         }
     }
-    Ok(())
+    Ok(told_rules)
 }
 
-/// Waits until the node has done one registration.
+/// Waits until the node has done one registration, or will not do it and that is no harm.
 async fn acknowledged(
     session: &Session,
     candidate: &Candidate,
     receiver: &mut ControlReceiver,
+    told_rules: &mut Told,
 ) -> Result<(), ConnectError> {
     loop {
         let message = timeout(REGISTRATION, receiver.recv()).await;
         let message = message.map_err(|_| unreachable(candidate, "it registers nothing"))?;
         match message.map_err(|error| unreachable(candidate, error))? {
             (_, Control::Done) => return Ok(()),
+            (_, Control::CallRules(rules)) => {
+                told_rules.take(rules);
+            }
+            // What one may no longer serve is no reason not to serve the rest.
+            (id, Control::Refused(failure))
+                if failure.code == Code::Forbidden
+                    && session.has_been_ready.load(Ordering::Relaxed) =>
+            {
+                let pattern = asked_for(session, id);
+                tracing::warn!(pattern, %failure, "not registered until the next connection");
+                return Ok(());
+            }
             (id, Control::Refused(failure)) => {
-                let pattern = usize::try_from(id)
-                    .ok()
-                    .and_then(|id| session.patterns.get(id))
-                    .map(|(pattern, _)| pattern.to_string());
+                let pattern = asked_for(session, id);
                 return Err(ConnectError::Registration {
                     address: candidate.to_string(),
-                    pattern: pattern.unwrap_or_default(),
+                    pattern,
                     failure,
                 });
             }
@@ -263,6 +281,13 @@ async fn acknowledged(
             _ => {}
         }
     }
+}
+
+/// The pattern of a request.
+fn asked_for(session: &Session, id: u64) -> String {
+    let index = usize::try_from(id).ok();
+    let pattern = index.and_then(|index| session.patterns.get(index));
+    pattern.map_or_else(String::new, |(pattern, _)| pattern.to_string())
 }
 
 pub(super) fn limits(session: &Session) -> Limits {

@@ -22,6 +22,7 @@ use nano_wire::{
 use quinn::{
     ClientConfig, Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicServerConfig,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -261,6 +262,7 @@ async fn welcome(
     incoming: Incoming,
 ) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
     let connection = incoming.await.map_err(text)?;
+    let caller = identity_of(&connection)?;
     let (mut sender, mut receiver) = control::accept(&connection).await.map_err(text)?;
     let dial = match receiver.recv().await.map_err(text)? {
         (_, Control::Dial(dial)) => dial,
@@ -294,7 +296,8 @@ async fn welcome(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
+    let peer = Peer::of_caller(Arc::clone(session), caller);
+    let link = Link::start(connection, config, peer);
     Ok((link, sender, receiver))
 }
 
@@ -326,6 +329,19 @@ async fn attend_caller(
     if !link.is_closed() {
         link.close(Close::Done, "the instance is leaving");
     }
+}
+
+/// The identity in the certificate that a peer has shown, which the handshake has verified.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn identity_of(connection: &Connection) -> Result<Identity, String> {
+    let certificates = connection
+        .peer_identity()
+        .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or("it showed no certificate")?;
+    nano_tls::peer_identity(&certificates).map_err(text)
 }
 
 fn not_meant(session: &Session, meant: InstanceId) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{USAGE, fail, runtime, stop_signal};
@@ -34,11 +35,18 @@ pub(super) fn run(flags: &BTreeMap<&'static str, String>) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
+    // Before the node is known to serve: from then on whoever sends one means a reload.
+    let hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return fail(NOT_STARTED, error),
+    };
     let node = match Node::start(config) {
         Ok(node) => node,
         Err(error) => return fail(NOT_STARTED, error),
     };
+    let reload = node.reload();
     let code = tokio::select! {
+        never = reload.follow(hangups) => match never {},
         signal = stop_signal() => {
             if let Err(error) = signal {
                 tracing::error!(%error, "cannot wait for signals");

@@ -58,6 +58,13 @@ fn in_words(status: &Status) -> String {
         ("instances", with_suspect(status.instances, status.suspect)),
         ("Redis", redis_in_words(status.redis.as_ref())),
     ];
+    if status.added.withheld > 0 {
+        let routes = status.added.withheld;
+        lines.push((
+            "withheld",
+            format!("{routes} routes of other nodes, by the rules"),
+        ));
+    }
     if status.redis.is_some() {
         let nodes = with_suspect(status.nodes.into(), status.suspect_nodes.into());
         lines.push(("other nodes", nodes));
@@ -151,6 +158,7 @@ fn in_json(status: &Status) -> Value {
         "redis": redis,
         "nodes": status.nodes,
         "suspect_nodes": status.suspect_nodes,
+        "withheld_routes": status.added.withheld,
         "listed_nodes": listed.collect::<Vec<_>>(),
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::cluster::RedisAccessError;
+use crate::{access::TokenError, cluster::RedisAccessError};
 
 /// Everything that is wrong with a configuration, at once.
 #[derive(Debug)]
@@ -82,6 +82,9 @@ pub enum Error {
     /// The cluster's secret is too short, too long, or given twice. It is never shown.
     #[error("cluster_secret: {0}")]
     ClusterSecret(nano_tls::Error),
+    /// Tokens are given twice. None is shown.
+    #[error("tokens: {0}")]
+    Tokens(TokenError),
     /// What is said of Redis does not go together. No password is shown.
     #[error(transparent)]
     Redis(RedisAccessError),

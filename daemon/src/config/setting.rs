@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use nano_tls::{Name, SecretSource};
 
-use crate::cluster::RedisUrl;
+use crate::{
+    access::{HttpCallers, Networks, PRIVATE_NETWORKS, TokenSource},
+    cluster::RedisUrl,
+};
 
 use super::{Config, Error, LogFormat, Origin};
 
@@ -57,6 +60,36 @@ pub static SETTINGS: &[Setting] = &[
         help: "Name of a node with the cluster's secret: node/NAME",
         default: "the machine's",
         kind: Kind::Name(|config, name| config.name = Some(name)),
+    },
+    Setting {
+        key: "rules",
+        help: "File that says who may register and call what",
+        default: "none; everybody of the authority may do everything",
+        kind: Kind::Path(|config, path| config.rules = Some(path)),
+    },
+    Setting {
+        key: "tokens_file",
+        help: "File with the tokens of HTTP callers, a line each: IDENTITY TOKEN",
+        default: "$NANO_TOKENS, such lines themselves; without it none",
+        kind: Kind::Path(|config, path| config.tokens = Some(TokenSource::File(path))),
+    },
+    Setting {
+        key: "http_callers",
+        help: "Who may call over HTTP off loopback, token or anyone",
+        default: "token",
+        kind: Kind::HttpCallers(|config, callers| config.http_callers = callers),
+    },
+    Setting {
+        key: "register_from",
+        help: "Networks that may register over HTTP without a token",
+        default: "none",
+        kind: Kind::Networks(|config, networks| config.register_from = networks),
+    },
+    Setting {
+        key: "allowed_targets",
+        help: "Networks that HTTP registrations may name and the node dials for them",
+        default: PRIVATE_NETWORKS,
+        kind: Kind::Networks(|config, networks| config.allowed_targets = networks),
     },
     Setting {
         key: "redis",
@@ -314,6 +347,8 @@ enum Kind {
     Size(RangeInclusive<u64>, fn(&mut Config, u64)),
     Filter(fn(&mut Config, String)),
     Format(fn(&mut Config, LogFormat)),
+    HttpCallers(fn(&mut Config, HttpCallers)),
+    Networks(fn(&mut Config, Networks)),
 }
 
 impl Kind {
@@ -329,6 +364,8 @@ impl Kind {
             Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
             Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
             Kind::Format(set) => set(config, parse_format(text)?),
+            Kind::HttpCallers(set) => set(config, parse_http_callers(text)?),
+            Kind::Networks(set) => set(config, text.parse().ok()?),
         }
         Some(())
     }
@@ -354,6 +391,10 @@ impl Kind {
             ),
             Kind::Filter(_) => "a log filter, such as info or warn,nanod=debug".to_owned(),
             Kind::Format(_) => "text or json".to_owned(),
+            Kind::HttpCallers(_) => "token or anyone".to_owned(),
+            Kind::Networks(_) => {
+                "networks with commas between them, such as 10.0.0.0/8,::1, or none".to_owned()
+            }
         }
     }
 
@@ -404,6 +445,14 @@ fn parse_format(text: &str) -> Option<LogFormat> {
     match text {
         "text" => Some(LogFormat::Text),
         "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn parse_http_callers(text: &str) -> Option<HttpCallers> {
+    match text {
+        "token" => Some(HttpCallers::Token),
+        "anyone" => Some(HttpCallers::Anyone),
         _ => None,
     }
 }

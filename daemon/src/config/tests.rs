@@ -102,6 +102,11 @@ fn defaults() {
         tls: None,
         cluster_secret: None,
         name: None,
+        rules: None,
+        tokens: None,
+        http_callers: HttpCallers::Token,
+        register_from: Networks::default(),
+        allowed_targets: Networks::private(),
         redis: None,
         redis_files: RedisFiles::default(),
         redis_namespace: "default".to_owned(),
@@ -167,6 +172,11 @@ fn every_setting_is_heard_in_every_layer() {
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
         name: Some("node/n".parse().expect("a name")),
+        rules: Some("/u".into()),
+        tokens: Some(TokenSource::File("/v".into())),
+        http_callers: HttpCallers::Anyone,
+        register_from: "10.0.0.0/8, ::1".parse().expect("networks"),
+        allowed_targets: "192.0.2.0/24".parse().expect("a network"),
         redis: Some("rediss+sentinel://h:1/s".parse().expect("a URL")),
         redis_files: redis_files(["/a", "/d", "/k", "/p", "/q"]),
         redis_namespace: "s".to_owned(),
@@ -197,6 +207,11 @@ fn every_setting_is_heard_in_every_layer() {
         "/t",
         "/c",
         "n",
+        "/u",
+        "/v",
+        "anyone",
+        "10.0.0.0/8,::1",
+        "192.0.2.0/24",
         "rediss+sentinel://h:1/s",
         "/a",
         "/d",
@@ -233,6 +248,18 @@ fn every_setting_is_heard_in_every_layer() {
     assert_eq!(by_flag.config(), changed);
     assert_eq!(by_env.config(), changed);
     assert_eq!(Machine::new().file(&file).config(), changed);
+}
+
+#[test]
+fn tokens_are_in_a_file_or_in_the_variable_and_not_shown() {
+    let given = Machine::new().env("NANO_TOKENS", "client/shop hunter2hunter2hunter2");
+    assert!(matches!(given.config().tokens, Some(TokenSource::Given(_))));
+    assert!(!format!("{:?}", given.config()).contains("hunter2"));
+    let twice = given.flag("tokens_file", "/t").problems();
+    assert_eq!(
+        twice,
+        ["tokens: they are in both NANO_TOKENS and /t: give one of them"]
+    );
 }
 
 #[test]
@@ -468,8 +495,12 @@ fn every_setting_has_its_bounds() {
         &["", "9999", "1.2.3.4:65536", "a:1"],
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
+    let networks: [&[&str]; 2] = [
+        &["none", "10.0.0.0/8", "::1, 192.0.2.1"],
+        &["", "localhost", "10.0.0.0/33"],
+    ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 30] = [
+    let bounds: [(&str, [&[&str]; 2]); 35] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -479,6 +510,11 @@ fn every_setting_has_its_bounds() {
             "name",
             [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],
         ),
+        ("rules", paths),
+        ("tokens_file", paths),
+        ("http_callers", [&["token", "anyone"], &["", "nobody"]]),
+        ("register_from", networks),
+        ("allowed_targets", networks),
         (
             "redis",
             [
@@ -645,6 +681,8 @@ fn the_sample_shows_the_defaults() {
         tls: Some("/etc/nanod/tls".into()),
         cluster_secret: Some(SecretSource::File("/etc/nanod/secret".into())),
         name: Some("node/one".parse().expect("a name")),
+        rules: Some("/etc/nanod/rules.toml".into()),
+        tokens: Some(TokenSource::File("/etc/nanod/tokens".into())),
         redis: Some(
             "rediss+sentinel://nanod@redis1.example.org,redis2.example.org,redis3.example.org/main"
                 .parse()
@@ -686,6 +724,8 @@ fn the_sample_and_the_help_name_every_setting() {
             "tls",
             "cluster_secret_file",
             "name",
+            "rules",
+            "tokens_file",
             "redis",
             "redis_ca",
             "redis_cert",

@@ -4,6 +4,7 @@
 //! unchanged, and the service's answer comes back as the response.
 
 mod bodies;
+mod callers;
 mod guard;
 mod lingering;
 mod message;
@@ -12,6 +13,7 @@ mod response;
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc,
@@ -26,7 +28,7 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response,
     body::{Body, Incoming},
-    header::HeaderValue,
+    header::{AUTHORIZATION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -46,9 +48,14 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::switch::{Job, ReplyTo, Switch, bad_subject};
+use crate::{
+    access::HttpPeer,
+    switch::{Job, ReplyTo, bad_subject},
+};
 
-pub use bodies::Bodies;
+use bodies::Bodies;
+use callers::Caller;
+pub use callers::Callers;
 use guard::Guard;
 use lingering::{Lingering, Unread};
 use paced::Paced;
@@ -72,18 +79,33 @@ const TIMEOUT_HEADER: &str = "nano-timeout-ms";
 
 /// What the HTTP listeners of all threads share.
 pub struct HttpContext {
-    /// Where calls go.
-    pub switch: Switch,
+    /// Who calls, and where their calls go.
+    pub callers: Callers,
     /// Deadline of calls that name none.
     pub deadline: Duration,
     /// How much may be tried again.
     pub retries: Retries,
-    /// Where bodies come in.
-    pub bodies: Bodies,
     /// Room for connections.
     pub connections: Arc<Semaphore>,
     /// Open connections.
     pub tasks: TaskTracker,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct From {
+    guard: Guard,
+    ip: IpAddr,
+}
+
+impl From {
+    fn peer(self, headers: &HeaderMap) -> HttpPeer<'_> {
+        HttpPeer {
+            ip: self.ip,
+            is_on_loopback: self.guard.is_on_loopback(),
+            authorization: headers.get(AUTHORIZATION).map(HeaderValue::as_bytes),
+        }
+    }
 }
 
 /// The retries of calls that came over HTTP.
@@ -145,8 +167,9 @@ pub async fn accept(listener: TcpListener, context: Arc<HttpContext>, stop: Canc
         Ok(address) => Guard::new(address),
         Err(error) => return tracing::error!(%error, "HTTP cannot be served"),
     };
-    let serve = |(stream, permit)| {
-        let connection = serve(stream, permit, Arc::clone(&context), guard, stop.clone());
+    let serve = |(stream, ip, permit)| {
+        let from = From { guard, ip };
+        let connection = serve(stream, permit, Arc::clone(&context), from, stop.clone());
         context.tasks.spawn(connection);
     };
     loop {
@@ -169,13 +192,13 @@ pub async fn accept(listener: TcpListener, context: Arc<HttpContext>, stop: Canc
 async fn next(
     listener: &TcpListener,
     context: &HttpContext,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(&context.connections)
         .acquire_owned()
         .await
         .ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, peer)) => Some((stream, peer.ip(), permit)),
         Err(error) => {
             tracing::warn!(%error, "an HTTP connection was not accepted");
             None
@@ -187,7 +210,7 @@ async fn serve(
     stream: TcpStream,
     _permit: OwnedSemaphorePermit,
     context: Arc<HttpContext>,
-    guard: Guard,
+    from: From,
     stop: CancellationToken,
 ) {
     // Without it an answer may wait for the acknowledgement of the one before.
@@ -200,7 +223,7 @@ async fn serve(
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
         let (context, unread) = (Arc::clone(&context), unread.clone());
-        async move { Ok::<_, Infallible>(answer(request, &context, guard, &unread).await) }
+        async move { Ok::<_, Infallible>(answer(request, &context, from, &unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -238,12 +261,12 @@ async fn serve(
 async fn answer(
     request: Request<Incoming>,
     context: &HttpContext,
-    guard: Guard,
+    from: From,
     unread: &Unread,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     unread.set(!body.is_end_stream());
-    if let Err(failure) = guard.check(&parts.headers) {
+    if let Err(failure) = from.guard.check(&parts.headers) {
         return response::failed(&failure, None, response::wants_body(&parts.headers));
     }
     if parts.method != Method::POST {
@@ -257,12 +280,13 @@ async fn answer(
                 "registering over HTTP is not available in this version; use the client library",
             ));
         }
-        let bytes = context.bodies.read(body).await?;
+        let caller = context.callers.of(from.peer(&parts.headers))?;
+        let bytes = caller.bodies.read(body).await?;
         unread.set(false);
         let message = Message::parse(&bytes).map_err(bad_request)?;
         wants_body &= !message.service_request;
         let subject = subject.insert(message.pattern);
-        call(subject, bytes.clone(), &parts.headers, context).await
+        call(subject, bytes.clone(), &parts.headers, &caller, context).await
     }
     .await;
     match outcome {
@@ -278,23 +302,17 @@ async fn call(
     subject: &str,
     bytes: Bytes,
     headers: &HeaderMap,
+    caller: &Caller,
     context: &HttpContext,
 ) -> Result<(Encoding, Bytes), Failure> {
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
-    let declared = context.switch.declared_deadline(subject);
+    let declared = caller.switch.declared_deadline(subject);
     let deadline = Instant::now() + remaining(headers, declared.unwrap_or(context.deadline))?;
     let retries = &context.retries;
     retries.budget.count_call(retries.begun.elapsed());
     let mut attempts = Attempts::default();
     loop {
-        let attempt = attempt(
-            subject,
-            bytes.clone(),
-            headers,
-            context,
-            deadline,
-            &attempts,
-        );
+        let attempt = attempt(subject, bytes.clone(), headers, caller, deadline, &attempts);
         let failed = match attempt.await {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
@@ -316,7 +334,7 @@ async fn attempt(
     subject: &str,
     bytes: Bytes,
     headers: &HeaderMap,
-    context: &HttpContext,
+    caller: &Caller,
     deadline: Instant,
     attempts: &Attempts,
 ) -> Result<(Encoding, Bytes), Failed> {
@@ -335,7 +353,7 @@ async fn attempt(
         extensions,
     };
     let (sender, answered) = oneshot::channel();
-    let job = context
+    let job = caller
         .switch
         .route(header, OutBody::Bytes(bytes), now, ReplyTo::Http(sender));
     let running = StopOnDrop(job);
@@ -347,10 +365,10 @@ async fn attempt(
     } = answer.map_err(|_| lost("the node dropped the call"))?;
     let whole = match result {
         Ok((encoding, HttpBody::Whole(bytes))) => {
-            context.bodies.keep(bytes).map(|bytes| (encoding, bytes))
+            caller.bodies.keep(bytes).map(|bytes| (encoding, bytes))
         }
         Ok((encoding, HttpBody::Coming(body))) => {
-            let fetched = context.bodies.fetch(body, deadline).await;
+            let fetched = caller.bodies.fetch(body, deadline).await;
             fetched.map(|bytes| (encoding, bytes))
         }
         Err(failure) => Err(*failure),

@@ -57,7 +57,12 @@ impl Actor {
 
     /// Shows a member of another node, or that there is none any more. A session with this
     /// node goes before.
-    fn show_elsewhere(&mut self, key: &Key, member: Option<Member>, changes: &mut Vec<Change>) {
+    pub(super) fn show_elsewhere(
+        &mut self,
+        key: &Key,
+        member: Option<Member>,
+        changes: &mut Vec<Change>,
+    ) {
         let known = self.member(&key.pattern, key.instance).cloned();
         if let Some(known) = known {
             let is_restored = !known.instance.is_elsewhere() && known.instance.is_lost();

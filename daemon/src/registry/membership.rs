@@ -25,7 +25,7 @@ use crate::{
     watch::is_near_only,
 };
 
-use super::{outlook::Outlook, store::Change};
+use super::{outlook::Outlook, store::Change, withheld::Withheld};
 
 /// What a membership is made of, once it is known what the store holds.
 pub struct Joined {
@@ -60,6 +60,7 @@ pub(super) struct Membership {
     elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
+    withheld: Withheld,
 }
 
 /// Fewest instances of other nodes among which those that are gone are looked for.
@@ -103,6 +104,7 @@ impl Membership {
     /// last read.
     pub(super) fn new(
         joined: Joined,
+        withheld: Withheld,
         previous: Option<Boot>,
         foreign: Vec<RestoredSet>,
         known: Option<SystemTime>,
@@ -141,6 +143,7 @@ impl Membership {
             noted: None,
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
+            withheld,
         }
     }
 
@@ -260,6 +263,7 @@ impl Membership {
         for key in effects.changed {
             let shown = self.replica.view().shown(&key);
             let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
+            self.withheld.forget(&key);
             match shown {
                 Some((holder, _)) if holder == self.own => {}
                 Some((holder, record)) => {
@@ -269,6 +273,27 @@ impl Membership {
                 None => seen.elsewhere.push((key, None)),
             }
         }
+    }
+
+    /// Whether a route of another node may be shown; one that may not is kept in mind.
+    pub(super) fn lets_show(&mut self, key: &Key, identity: &str) -> bool {
+        self.withheld.lets_show(key, identity)
+    }
+
+    /// What was not shown, and the rules are no longer against.
+    pub(super) fn let_in(&mut self) -> Vec<(Key, Member)> {
+        let mut let_in = Vec::new();
+        for key in self.withheld.take() {
+            let shown = self.replica.view().shown(&key);
+            let shown = shown.map(|shown| (shown.holder, shown.record.clone()));
+            if let Some((holder, record)) = shown
+                && holder != self.own
+                && let Some(member) = self.member(holder, &key, &record)
+            {
+                let_in.push((key, member));
+            }
+        }
+        let_in
     }
 
     /// Own routes are stored by the registry.
@@ -282,7 +307,7 @@ impl Membership {
         boot != self.own
     }
 
-    /// A member as a record describes it; `None` if it cannot be read.
+    /// A member as a record describes it; `None` if it cannot be read, or the rules are against it.
     fn member(&mut self, holder: Boot, key: &Key, record: &Record) -> Option<Member> {
         let Ok((payload, _)) = codec::decode::<Payload>(&record.payload) else {
             tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
@@ -293,6 +318,9 @@ impl Membership {
             policy,
             address: direct,
         } = payload;
+        if !self.lets_show(key, &identity) {
+            return None;
+        }
         let party = (holder, key.instance, identity);
         let known = self.elsewhere.get(&party);
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {

@@ -52,8 +52,9 @@ async fn what_calls_have_told_of_an_instance_outlives_its_registrations() {
     let table = Published::default();
     let stopped = CancellationToken::new();
     let grace = Duration::from_secs(60);
+    let access = Arc::default();
     let (registry, thread) =
-        Registry::start(folder.path(), grace, &quotas, table, None, stopped).unwrap();
+        Registry::start(folder.path(), grace, &quotas, table, access, None, stopped).unwrap();
     let first = instance(&registry);
     let figures = register(&registry, &first, Policy::default()).await;
 

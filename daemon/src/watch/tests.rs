@@ -86,6 +86,10 @@ impl Peer {
     }
 }
 
+fn watches() -> Watches {
+    Watches::new(IpAddr::from([127, 0, 0, 1]), Box::new(|_| true))
+}
+
 fn parse(pattern: &str) -> Pattern {
     Pattern::parse(pattern).expect("a pattern of the test is one")
 }
@@ -111,7 +115,7 @@ fn insert(table: &mut Table, pattern: &str) {
 fn a_peer_that_has_heard_all_knows_the_pattern_that_wins() {
     for seed in 0..500 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut watches = Watches::new(IpAddr::from([127, 0, 0, 1]));
+        let mut watches = watches();
         let (mut peer, mut table) = (Peer::default(), Table::new());
         for _ in 0..200 {
             let pattern = UNIVERSE[random.usize(..UNIVERSE.len())];
@@ -166,7 +170,7 @@ impl Peer {
 
 #[test]
 fn many_changes_of_one_pattern_are_told_once() {
-    let mut watches = Watches::new(IpAddr::from([127, 0, 0, 1]));
+    let mut watches = watches();
     let mut table = Table::new();
     insert(&mut table, "a:1");
     assert_eq!(
@@ -181,8 +185,35 @@ fn many_changes_of_one_pattern_are_told_once() {
 }
 
 #[test]
+fn what_may_not_be_called_is_not_told() {
+    let may_call = |subject: &str| !Pattern::parse("a:1,b:1").is_ok_and(|it| it.matches(subject));
+    let mut watches = Watches::new(IpAddr::from([127, 0, 0, 1]), Box::new(may_call));
+    let mut table = Table::new();
+    insert(&mut table, "a:1");
+    let answers = watches.resolve("a:1", &table).expect("one is held");
+    assert!(matches!(&answers[..], [Control::Resolved(it)] if it.is_whole));
+    insert(&mut table, "a:1,b:1");
+    watches.note(&Changes::Of([parse("a:1,b:1")].into()));
+    let forget = Some(Control::Forget("a:1".to_owned()));
+    assert_eq!(
+        watches.news(&table),
+        forget,
+        "its subjects go elsewhere by now"
+    );
+    let refused = watches.resolve("a:1,b:1,c:1", &table);
+    assert!(matches!(refused, Err(ResolveError::Forbidden(_))));
+    let answers = watches.resolve("a:1,x:1", &table).expect("none is held");
+    let [Control::Resolved(answer)] = &answers[..] else {
+        panic!("{answers:?}");
+    };
+    assert!(!answer.is_whole);
+    assert_eq!(answer.routes.len(), 1);
+    assert_eq!(answer.routes[0].pattern, "a:1");
+}
+
+#[test]
 fn where_too_much_lies_below_an_answer_is_for_its_subject() {
-    let mut watches = Watches::new(IpAddr::from([127, 0, 0, 1]));
+    let mut watches = watches();
     let mut table = Table::new();
     insert(&mut table, "a:1");
     for number in 1..PATTERNS {

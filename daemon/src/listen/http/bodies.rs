@@ -16,15 +16,15 @@ use crate::quota::{Room, Usage};
 const BODY: Duration = Duration::from_secs(30);
 
 /// Takes in the bodies of all connections.
-pub struct Bodies {
+pub(super) struct Bodies {
     max_body: usize,
     usage: Arc<Usage>,
 }
 
 impl Bodies {
-    /// For bodies of so many bytes at most, on the account of those who call over HTTP.
+    /// For bodies of so many bytes at most, on the account of who calls.
     #[must_use]
-    pub fn new(max_body: usize, usage: Arc<Usage>) -> Self {
+    pub(super) fn new(max_body: usize, usage: Arc<Usage>) -> Self {
         Self { max_body, usage }
     }
 

@@ -26,6 +26,11 @@ impl Guard {
         }
     }
 
+    /// Whether only this machine reaches the listener.
+    pub(super) fn is_on_loopback(self) -> bool {
+        self.is_loopback
+    }
+
     /// Refuses a request that a web page may have made.
     pub(super) fn check(self, headers: &HeaderMap) -> Result<(), Failure> {
         if let Some(origin) = headers.get(ORIGIN) {

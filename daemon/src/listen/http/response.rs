@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Response, StatusCode,
-    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use nano_wire::{Encoding, Failure, failure::FailureData};
+use nano_wire::{Code, Encoding, Failure, failure::FailureData};
 use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -48,6 +48,9 @@ pub(super) fn failed(
     headers.insert("nano-certainty", certainty);
     if let Some(millis) = failure.retry_after_ms {
         headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    }
+    if failure.code == Code::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if with_body {
         headers.insert(CONTENT_TYPE, JSON);

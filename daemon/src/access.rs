@@ -1,0 +1,258 @@
+//! Who may do what at this node: files of rules and tokens come in, and then identities with what
+//! they ask for; out goes whether they may, or a failure that says which rule refuses it.
+//!
+//! [`Access`] owns what is in force. It is read anew by [`Access::reload`]; what is wrong with a
+//! file then leaves all as it was. Readers see either the old or the new, and are told of a change
+//! by a number.
+
+mod file;
+mod networks;
+mod tokens;
+
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::{ArcSwap, Guard};
+use nano_routing::{
+    Pattern,
+    rules::{Deed, Rules},
+};
+use nano_tls::short_name;
+use nano_wire::{Code, Failure, Hop};
+use tokio::sync::watch;
+
+use crate::config::Config;
+
+pub use file::{FileError, Mistake};
+pub use networks::{Networks, NotNetworks, PRIVATE_NETWORKS};
+use tokens::Tokens;
+pub use tokens::{TOKENS_VARIABLE, TokenError, TokenSource};
+
+/// The identity of callers over HTTP on loopback who show no token.
+pub const HTTP_LOCAL: &str = "client/http-local";
+
+/// Who is served over HTTP without a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HttpCallers {
+    /// Those on loopback.
+    #[default]
+    Token,
+    /// Everybody.
+    Anyone,
+}
+
+/// The rules and tokens that are in force; by default none.
+#[derive(Default)]
+pub struct Access {
+    rules_file: Option<PathBuf>,
+    tokens_from: Option<TokenSource>,
+    http_callers: HttpCallers,
+    register_from: Networks,
+    targets: Networks,
+    rules: ArcSwap<Rules>,
+    tokens: ArcSwap<Tokens>,
+    revision: watch::Sender<u64>,
+}
+
+/// Why rules or tokens cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] FileError),
+    /// The tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+}
+
+/// Who asks over HTTP. It shows itself nowhere, as it may hold a token.
+#[derive(Clone, Copy)]
+pub struct HttpPeer<'h> {
+    /// Where the request comes from.
+    pub ip: IpAddr,
+    /// The listener is on loopback.
+    pub is_on_loopback: bool,
+    /// What stands in its `Authorization` header, if it has one.
+    pub authorization: Option<&'h [u8]>,
+}
+
+impl Access {
+    /// As the configuration says.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read, or is not right; all that is wrong with it.
+    pub fn load(config: &Config) -> Result<Arc<Self>, AccessError> {
+        let access = Self {
+            rules_file: config.rules.clone(),
+            tokens_from: config.tokens.clone(),
+            http_callers: config.http_callers,
+            register_from: config.register_from.clone(),
+            targets: config.allowed_targets.clone(),
+            rules: ArcSwap::default(),
+            tokens: ArcSwap::default(),
+            revision: watch::Sender::new(0),
+        };
+        access.reload()?;
+        Ok(Arc::new(access))
+    }
+
+    /// Reads rules and tokens anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load). All stays as it was.
+    pub fn reload(&self) -> Result<(), AccessError> {
+        let rules = self.rules_file.as_deref().map(file::read).transpose()?;
+        let tokens = self.tokens_from.as_ref().map(Tokens::load).transpose()?;
+        self.rules.store(Arc::new(rules.unwrap_or_default()));
+        self.tokens.store(Arc::new(tokens.unwrap_or_default()));
+        self.revision.send_modify(|revision| *revision += 1);
+        Ok(())
+    }
+
+    /// The files that [`reload`](Self::reload) reads.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tokens = self.tokens_from.as_ref().and_then(TokenSource::file);
+        self.rules_file.as_deref().into_iter().chain(tokens)
+    }
+
+    /// The rules that are in force.
+    pub fn rules(&self) -> Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// The same, to be kept.
+    pub fn rules_whole(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Another number with each change.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Whether an identity may call a subject, which is in its one form.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub fn may_call(&self, identity: &str, subject: &str) -> Result<(), Failure> {
+        let rules = self.rules.load();
+        match rules.let_all_call() {
+            true => Ok(()),
+            false => judge(&rules, Deed::Call, identity, subject),
+        }
+    }
+
+    /// Whether an identity may register a pattern.
+    ///
+    /// # Errors
+    ///
+    /// The rule that refuses it.
+    pub fn may_register(&self, identity: &str, pattern: &str) -> Result<(), Failure> {
+        judge(&self.rules.load(), Deed::Register, identity, pattern)
+    }
+
+    /// The identity of who calls over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// If the token is none, or there is none where one is needed.
+    pub fn http_caller(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
+        match peer.authorization {
+            Some(authorization) => self.by_token(authorization),
+            None if peer.is_on_loopback || self.http_callers == HttpCallers::Anyone => {
+                Ok(HTTP_LOCAL.into())
+            }
+            None => Err(unauthenticated(
+                "this listener is not on loopback, and serves those who show a token: \
+                 Authorization: Bearer TOKEN",
+            )),
+        }
+    }
+
+    /// The identity of who registers over HTTP: as for [calls](Self::http_caller), and besides
+    /// those in the networks that may do so without a token.
+    ///
+    /// # Errors
+    ///
+    /// If there is neither token nor network.
+    pub fn http_registrar(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
+        match peer.authorization {
+            Some(authorization) => self.by_token(authorization),
+            None if peer.is_on_loopback || self.register_from.contains(peer.ip) => {
+                Ok(HTTP_LOCAL.into())
+            }
+            None => Err(forbidden(format!(
+                "{} may not register here without a token: show one, or have its network added to \
+                 register_from of the node",
+                peer.ip.to_canonical()
+            ))),
+        }
+    }
+
+    /// Whether an address may be one that was registered over HTTP, and be dialled for that: when
+    /// it is registered, `by` whoever does, and each time that it is resolved.
+    ///
+    /// # Errors
+    ///
+    /// If it lies outside of the allowed networks, or is of this machine and they are on another.
+    pub fn may_dial(&self, target: IpAddr, by: Option<IpAddr>) -> Result<(), Failure> {
+        let target = target.to_canonical();
+        if !self.targets.contains(target) {
+            return Err(forbidden(format!(
+                "{target} is in none of the networks that allowed_targets of the node has"
+            )));
+        }
+        let is_far = by.is_some_and(|by| !by.to_canonical().is_loopback());
+        if is_far && (target.is_loopback() || target.is_unspecified()) {
+            return Err(forbidden(format!(
+                "{target} is of this machine, and who registers it is on another"
+            )));
+        }
+        Ok(())
+    }
+
+    fn by_token(&self, authorization: &[u8]) -> Result<Arc<str>, Failure> {
+        let identity = self.tokens.load().identity_of(authorization);
+        identity.ok_or_else(|| {
+            unauthenticated(
+                "the Authorization header holds no token that this node knows: it has to be \
+                 Bearer TOKEN",
+            )
+        })
+    }
+}
+
+/// Whether an identity may register a pattern, if only that is asked.
+pub fn lets_register(rules: &Rules, identity: &str, pattern: &Pattern) -> bool {
+    rules.let_all_register() || {
+        let verdict = rules.judge(Deed::Register, short_name(identity), pattern.as_str());
+        verdict.is_allowed
+    }
+}
+
+fn judge(rules: &Rules, deed: Deed, identity: &str, pattern: &str) -> Result<(), Failure> {
+    let identity = short_name(identity);
+    let verdict = rules.judge(deed, identity, pattern);
+    match verdict.is_allowed {
+        true => Ok(()),
+        false => Err(forbidden(verdict.refusal(deed, identity, pattern))),
+    }
+}
+
+fn forbidden(message: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::not_sent(Code::Forbidden, Hop::Node, message)
+}
+
+fn unauthenticated(message: &'static str) -> Failure {
+    Failure::not_sent(Code::Unauthenticated, Hop::Node, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Callers over HTTP: in comes what a request shows, out goes whose calls and bodies it counts as.
+
+use std::{collections::HashMap, sync::Arc};
+
+use nano_wire::Failure;
+use parking_lot::Mutex;
+
+use super::Bodies;
+use crate::{
+    access::{Access, HttpPeer},
+    quota::Quotas,
+    switch::Switch,
+    table::Published,
+};
+
+/// Callers that are kept; there are no more identities than tokens, of which some may be old.
+const KEPT: usize = 2048;
+
+/// One identity that calls over HTTP.
+pub(super) struct Caller {
+    pub(super) switch: Switch,
+    pub(super) bodies: Bodies,
+}
+
+/// All of them.
+pub struct Callers {
+    access: Arc<Access>,
+    table: Published,
+    quotas: Arc<Quotas>,
+    max_body: usize,
+    known: Mutex<HashMap<Arc<str>, Arc<Caller>>>,
+}
+
+impl Callers {
+    /// With bodies of so many bytes at most.
+    #[must_use]
+    pub fn new(
+        access: Arc<Access>,
+        table: Published,
+        quotas: Arc<Quotas>,
+        max_body: usize,
+    ) -> Self {
+        Self {
+            access,
+            table,
+            quotas,
+            max_body,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Who a request is from.
+    pub(super) fn of(&self, peer: HttpPeer<'_>) -> Result<Arc<Caller>, Failure> {
+        let identity = self.access.http_caller(peer)?;
+        let mut known = self.known.lock();
+        if let Some(caller) = known.get(&identity) {
+            return Ok(Arc::clone(caller));
+        }
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        let usage = self.quotas.of(&identity);
+        let (table, access) = (Arc::clone(&self.table), Arc::clone(&self.access));
+        let caller = Arc::new(Caller {
+            switch: Switch::new(table, access, Arc::clone(&usage)),
+            bodies: Bodies::new(self.max_body, usage),
+        });
+        known.insert(identity, Arc::clone(&caller));
+        Ok(caller)
+    }
+}
