@@ -39,6 +39,7 @@ pub struct Node {
     quic: SocketAddr,
     http: SocketAddr,
     config: Config,
+    trust: Trust,
     session: Arc<SessionContext>,
     http_context: Arc<HttpContext>,
     accepting: CancellationToken,
@@ -102,7 +103,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let state = StateFolder::hold(&config.state)?;
         let trust = Trust::load(&config, &state.tls())?;
-        let server = quic::server_config(&trust.bundle).map_err(TrustError::from)?;
+        let server = quic::server_config(&trust.credentials).map_err(TrustError::from)?;
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
@@ -116,7 +117,7 @@ impl Node {
         let joined = place(&config, &trust, boot, listeners.quic)?.map(|(identity, redis)| {
             let place = Place {
                 identity,
-                bundle: &trust.bundle,
+                credentials: Arc::clone(&trust.credentials),
                 redis,
                 settings: settings(&config),
                 limits,
@@ -141,7 +142,7 @@ impl Node {
             http: listeners.http,
             session: Arc::new(SessionContext {
                 about: About {
-                    identity: trust.bundle.identity().to_string(),
+                    identity: trust.credentials.current().identity().to_string(),
                     started: Instant::now(),
                     quic: listeners.quic,
                     http: listeners.http,
@@ -150,7 +151,8 @@ impl Node {
                 limits,
                 quotas,
                 registry,
-                reach: Reach::new(trust.bundle, InstanceId(boot.0), limits),
+                reach: Reach::new(Arc::clone(&trust.credentials), InstanceId(boot.0), limits),
+                credentials: Arc::clone(&trust.credentials),
                 sessions: Sessions::new(config.max_connections),
                 strangers: Strangers::default(),
                 tasks: TaskTracker::new(),
@@ -170,13 +172,17 @@ impl Node {
             registry: registry_thread,
             replication,
             config,
+            trust,
             _state: state,
         };
         let started = node
             .start_threads(listeners, &server, &endpoint)
             .and_then(|()| node.tell_ready());
         match started {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                tokio::spawn(nano_tls::keep(Arc::downgrade(&node.trust.credentials)));
+                Ok(node)
+            }
             Err(error) => {
                 node.accepting.cancel();
                 node.serving.cancel();
@@ -196,6 +202,11 @@ impl Node {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Takes over what has changed in its files, as far as a node that runs can.
+    pub fn reload(&self) {
+        self.trust.reload();
     }
 
     /// Waits until a part of the node has failed without which it is none.
@@ -347,7 +358,7 @@ fn place(
         boot,
         node: InstanceId(boot.0),
         address,
-        authority: *trust.bundle.fingerprint().as_bytes(),
+        authority: *trust.credentials.current().fingerprint().as_bytes(),
     };
     let redis = RedisOptions {
         access: config.redis_files.load(url)?,

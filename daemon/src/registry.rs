@@ -583,8 +583,8 @@ impl Actor {
 }
 
 /// Whether a registration may take the place of an earlier one of the same instance. A
-/// later one of the same process does, and the connection that it had before is of no more
-/// use to it.
+/// later one of the same process does. The connection that it had before is of no more use
+/// to it, unless it has said that it is: then it takes no more calls, and the instance ends it.
 fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     let (id, pattern) = (member.instance.id, &member.pattern);
     if known.incarnation > member.incarnation {
@@ -595,10 +595,13 @@ fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
         && let Some(link) = known.instance.link()
         && known.instance.session != member.instance.session
     {
-        link.close(
-            Close::Replaced,
-            "the instance came back on another connection",
-        );
+        match known.instance.is_moving() {
+            true => link.drain(),
+            false => link.close(
+                Close::Replaced,
+                "the instance came back on another connection",
+            ),
+        }
     }
     Ok(())
 }

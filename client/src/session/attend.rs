@@ -1,15 +1,21 @@
 //! One connection, from its first use to its end: reads the control stream, and leaves
 //! when either side wants to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use nano_tls::{Distrust, Role};
 use nano_wire::{
     InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
-    message::Control,
-    transport::Close,
+    message::{Control, LONGEST_DEADLINE},
+    transport::{self, Close},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
@@ -17,6 +23,9 @@ use crate::{cache::Cache, peer::PeerLink};
 
 /// Longest wait for a node to end the calls of a service that leaves.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the calls of a peer that is not to be trusted any more.
+pub(super) const DISTRUSTED: Duration = Duration::from_secs(2);
 
 /// A connection that is used, or was and is left to end.
 pub(super) struct Attended {
@@ -32,6 +41,14 @@ pub(super) struct Attended {
     /// The node waits for the session to go on with another one, by the number of its
     /// request.
     asked: Option<u64>,
+    /// Another connection has taken its place.
+    pub(super) replaced: CancellationToken,
+    /// When one is to take its place; `None` once it was told.
+    due: Option<Instant>,
+    /// Says when the node is not to be trusted any more.
+    distrust: Pin<Box<dyn Future<Output = Distrust> + Send>>,
+    /// The node is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
     /// This side is leaving.
     leave_by: Option<Instant>,
     /// The node has no more calls for it.
@@ -60,11 +77,23 @@ pub(super) enum End {
     Stopped,
     /// The node leaves, now or soon; told once. The connection is there until it has.
     NodeLeaves,
+    /// Another connection is to take its place, before its certificates end; told once.
+    Due,
+    /// One has.
+    Replaced,
 }
 
 impl Attended {
-    pub(super) fn new(established: Established) -> Self {
+    pub(super) fn new(established: Established, session: &Session) -> Self {
+        let certificates = transport::peer_certificates(established.link.connection());
+        let credentials = &session.credentials;
+        let used = credentials.use_for(&certificates, SystemTime::now());
+        let distrust = Arc::clone(credentials).distrusts(certificates, Role::Server);
         Self {
+            replaced: CancellationToken::new(),
+            due: Some(Instant::now() + used),
+            distrust: Box::pin(distrust),
+            cut_by: None,
             candidate: established.candidate,
             node: established.node,
             moved: CancellationToken::new(),
@@ -105,6 +134,27 @@ impl Attended {
                         return End::Stopped;
                     }
                     self.leave_by = Some(Instant::now() + DRAIN_LIMIT);
+                }
+                () = self.replaced.cancelled() => return End::Replaced,
+                () = until(self.due), if self.is_settled() => {
+                    self.due = None;
+                    // Not to be ended by the node when another connection comes.
+                    if self.sender.send(0, &Control::Leaving).await.is_err() {
+                        return self.ended();
+                    }
+                    return End::Due;
+                }
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    tracing::warn!(node = %self.candidate, %why, "leaving the node");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    if self.is_settled() {
+                        self.node_leaves = NodeLeaves::Told;
+                        return End::NodeLeaves;
+                    }
+                }
+                () = until(self.cut_by) => {
+                    self.link.close(Close::Done, "its certificate is not trusted any more");
+                    return self.ended();
                 }
                 () = until(self.leave_by) => {
                     tracing::warn!("the node did not end its calls in time; leaving anyway");
@@ -172,7 +222,40 @@ impl Attended {
         }
     }
 
-    async fn close(&self) -> End {
+    /// Whether neither side is about to leave.
+    fn is_settled(&self) -> bool {
+        self.node_leaves == NodeLeaves::No && self.leave_by.is_none()
+    }
+
+    /// Ends a connection in whose place there is another one, once what goes by it has ended.
+    pub(super) async fn retire(mut self, session: &Session) {
+        self.link.drain();
+        let too_late = async {
+            tokio::select! {
+                () = session.stop.cancelled() => {}
+                () = sleep(LONGEST_DEADLINE) => {}
+                () = session.drain.cancelled() => sleep(DRAIN_LIMIT).await,
+            }
+        };
+        let drained = async {
+            self.sender.send(0, &Control::Drain).await?;
+            while !matches!(self.receiver.recv().await?, (_, Control::Drained)) {}
+            Ok::<_, ControlError>(())
+        };
+        let ended = async {
+            // A connection that is lost has nothing left to end.
+            let _ = drained.await;
+            self.link.own_calls_ended().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = too_late => {}
+        }
+        self.link
+            .close(Close::Done, "another connection has its place");
+    }
+
+    async fn close(&mut self) -> End {
         self.link.close(Close::Done, "the session is over");
         // The connection's own task sends the farewell on its next turn, which comes
         // before this one's; the process may end right after.
@@ -197,7 +280,8 @@ impl Attended {
     }
 }
 
-async fn until(time: Option<Instant>) {
+/// Waits for a time, if there is one.
+pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

@@ -3,10 +3,9 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use nano_tls::{Bundle, Expect, Kind, SecretSource};
 use nano_wire::{
     Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -20,8 +19,6 @@ use tokio::time::timeout;
 use super::{Session, ask::Questions, candidates::Candidate, round::Round};
 use crate::{
     ConnectError,
-    io::client_config,
-    options::Credentials,
     peer::{Peer, PeerLink},
 };
 
@@ -66,10 +63,9 @@ pub(super) async fn establish(
     home: Option<Candidate>,
     failures: u32,
 ) -> Result<Established, ConnectError> {
-    let tls = bundle(session).and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
-    let tls = tls.map_err(|error| certificates(session, error))?;
-    let config = client_config(tls).map_err(|error| certificates(session, error))?;
-    let mut round = Round::new(session, config, home, failures);
+    // What has changed within the last moments may be why the last attempt failed.
+    session.credentials.look(SystemTime::now());
+    let mut round = Round::new(session, session.to_nodes.clone(), home, failures);
     while let Some(greeted) = round.next().await {
         match begin(session, greeted).await {
             Ok(established) => return Ok(established),
@@ -188,23 +184,6 @@ async fn exchange(
     }
 }
 
-/// The certificates to connect with, read or issued now.
-pub(super) fn bundle(session: &Session) -> nano_tls::Result<Bundle> {
-    match session.options.credentials() {
-        Credentials::Folder(folder) => Bundle::load(&folder),
-        Credentials::Secret(secret) => issue(session, secret),
-    }
-}
-
-fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
-    let kind = match session.handlers {
-        Some(_) => Kind::Service,
-        None => Kind::Client,
-    };
-    let name = session.options.name_as(kind)?;
-    secret.load()?.bundle(name)
-}
-
 /// Registers every pattern. Requests are sent ahead of their answers, so that the node
 /// commits them together, but only so far that neither side waits for the other to read.
 async fn register(
@@ -295,12 +274,4 @@ fn not_connected(candidate: &Candidate, error: &ConnectionError) -> ConnectError
         };
     }
     unreachable(candidate, error)
-}
-
-pub(super) fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
-    let reason = reason.to_string();
-    match session.options.credentials() {
-        Credentials::Folder(folder) => ConnectError::Certificates { folder, reason },
-        Credentials::Secret(_) => ConnectError::ClusterSecret { reason },
-    }
 }

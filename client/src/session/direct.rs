@@ -5,12 +5,14 @@
 //! party: an address that somebody else has taken over leads to no handler.
 
 use std::{
+    future::Future,
     net::IpAddr,
+    pin::{Pin, pin},
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use nano_tls::{Expect, Identity};
+use nano_tls::{Credentials, Distrust, Expect, Identity, Role};
 use nano_wire::{
     Certainty, Code, Failure, Hop, InstanceId,
     control::{self, ControlReceiver, ControlSender},
@@ -23,16 +25,16 @@ use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicSe
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
-    connect::{AGENT, bundle, certificates, limits},
+    attend::{DISTRUSTED, until},
+    connect::{AGENT, limits},
 };
 use crate::{
-    ConnectError,
     cache::{LONGEST, Remote},
     io::client_config,
     peer::{Peer, PeerLink},
@@ -40,6 +42,9 @@ use crate::{
 
 /// Longest wait for an instance to answer, and of an instance for its caller's greeting.
 const GREETING: Duration = Duration::from_secs(2);
+
+/// Longest wait for the calls of a caller whose certificate has ended.
+const EXPIRED: Duration = Duration::from_secs(30);
 
 /// Handshakes in progress at one instance; further callers are told to come again.
 const HANDSHAKES: usize = 64;
@@ -57,29 +62,40 @@ pub(crate) struct Target {
     pub(crate) remote: Weak<Remote>,
 }
 
-/// Dials an instance, and attends to the connection until it ends or nobody needs it.
+/// Dials an instance, and attends to the connection until it ends or nobody needs it. Another
+/// one takes its place before its certificates end.
 pub(crate) async fn call(session: Arc<Session>, target: Target) {
-    let dialled = tokio::select! {
-        dialled = timeout(GREETING, dial(&session, &target)) => dialled,
-        () = target.gone.cancelled() => return,
-        () = session.stop.cancelled() => return,
-    };
-    let has_held = match dialled {
-        Ok(Ok((link, sender, receiver))) => {
+    let mut due: Option<Callee> = None;
+    let has_held = loop {
+        let dialled = tokio::select! {
+            dialled = timeout(GREETING, dial(&session, &target)) => dialled,
+            () = target.gone.cancelled() => return,
+            () = session.stop.cancelled() => return,
+        };
+        let dialled = dialled.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+        let old = due.take();
+        let had_one = old.is_some();
+        let published = dialled.map(|callee| {
             if let Some(remote) = target.remote.upgrade() {
-                remote.publish(&link);
+                remote.publish(&callee.link);
             }
-            let begun = Instant::now();
-            let has_left = attend_callee(&session, &target, &link, sender, receiver).await;
-            has_left || begun.elapsed() >= LONGEST
+            callee
+        });
+        if let Some(old) = old {
+            if let (Err(_), Some(remote)) = (&published, target.remote.upgrade()) {
+                remote.withdraw();
+            }
+            session.io.spawn(old.leave());
         }
-        Ok(Err(reason)) => {
-            tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
-            false
-        }
-        Err(_) => {
-            tracing::debug!(instance = %target.instance, address = target.address, "it does not answer");
-            false
+        match published {
+            Ok(mut callee) => match callee.attend(&session, &target).await {
+                Over::Due => due = Some(callee),
+                Over::Ended { has_held } => break has_held || had_one,
+            },
+            Err(reason) => {
+                tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
+                break had_one;
+            }
         }
     };
     if let Some(remote) = target.remote.upgrade() {
@@ -88,13 +104,28 @@ pub(crate) async fn call(session: Arc<Session>, target: Target) {
     }
 }
 
-async fn dial(
-    session: &Arc<Session>,
-    target: &Target,
-) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
+/// A connection by which an instance is called.
+struct Callee {
+    link: Arc<PeerLink>,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    begun: Instant,
+    /// When another one is to take its place.
+    due: Instant,
+    distrust: Pin<Box<dyn Future<Output = Distrust> + Send>>,
+}
+
+/// What became of it.
+enum Over {
+    /// Another one is to take its place.
+    Due,
+    /// It is gone, or nobody needs it; whether it has held, or the instance has left.
+    Ended { has_held: bool },
+}
+
+async fn dial(session: &Arc<Session>, target: &Target) -> Result<Callee, String> {
     let expect = Expect::Identity(target.identity.clone());
-    let tls = bundle(session).and_then(|own| own.client_config(expect));
-    let config = client_config(tls.map_err(text)?).map_err(text)?;
+    let config = client_config(&session.credentials, expect).map_err(text)?;
     let mut found = lookup_host(&target.address).await.map_err(text)?;
     let address = found.next().ok_or("its name has no address")?;
     let connecting = session.connect(config, address).map_err(text)?;
@@ -123,58 +154,83 @@ async fn dial(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
-    Ok((link, sender, receiver))
+    let certificates = transport::peer_certificates(&connection);
+    let credentials = &session.credentials;
+    let used = credentials.use_for(&certificates, SystemTime::now());
+    Ok(Callee {
+        link: Link::start(connection, config, Peer::new(Arc::clone(session), None)),
+        sender,
+        receiver,
+        begun: Instant::now(),
+        due: Instant::now() + used,
+        distrust: Box::pin(Arc::clone(credentials).distrusts(certificates, Role::Server)),
+    })
 }
 
-/// Reads what the instance says until one of the two has had enough; whether it had, and the
-/// connection was not just lost.
-async fn attend_callee(
-    session: &Session,
-    target: &Target,
-    link: &Arc<PeerLink>,
-    mut sender: ControlSender,
-    mut receiver: ControlReceiver,
-) -> bool {
-    let ended = async {
+impl Callee {
+    /// Reads what the instance says until one of the two has had enough, or it is due.
+    async fn attend(&mut self, session: &Session, target: &Target) -> Over {
         let mut has_left = false;
-        loop {
-            match receiver.recv().await {
-                Ok((_, Control::Drain)) => {
-                    has_left = true;
-                    if let Some(remote) = target.remote.upgrade() {
-                        remote.withdraw();
+        let limit = loop {
+            tokio::select! {
+                message = self.receiver.recv() => match message {
+                    Ok((_, Control::Drain)) => {
+                        has_left = true;
+                        if let Some(remote) = target.remote.upgrade() {
+                            remote.withdraw();
+                        }
+                        self.link.drain();
+                        self.link.own_calls_ended().await;
+                        if self.sender.send(0, &Control::Drained).await.is_err() {
+                            break Duration::ZERO;
+                        }
                     }
-                    link.drain();
-                    link.own_calls_ended().await;
-                    if sender.send(0, &Control::Drained).await.is_err() {
-                        return has_left;
-                    }
+                    Ok(_) => {}
+                    Err(_) => break Duration::ZERO,
+                },
+                () = sleep_until(self.due), if !has_left => return Over::Due,
+                why = &mut self.distrust => {
+                    tracing::warn!(instance = %target.instance, %why, "leaving an instance");
+                    break DISTRUSTED;
                 }
-                Ok(_) => {}
-                Err(_) => return has_left,
+                () = session.stop.cancelled() => {
+                    has_left = true;
+                    break Duration::ZERO;
+                }
+                () = target.gone.cancelled() => {
+                    has_left = true;
+                    break LONGEST_DEADLINE;
+                }
             }
+        };
+        if let Some(remote) = target.remote.upgrade() {
+            remote.withdraw();
         }
-    };
-    let has_had_enough = tokio::select! {
-        has_left = ended => has_left,
-        () = session.stop.cancelled() => true,
-        () = target.gone.cancelled() => {
-            link.drain();
-            // The last answers may have bodies that are still on their way.
-            let _ = timeout(LONGEST_DEADLINE, link.own_calls_ended()).await;
-            true
+        self.end(limit).await;
+        Over::Ended {
+            has_held: has_left || self.begun.elapsed() >= LONGEST,
         }
-    };
-    if !link.is_closed() {
-        link.close(Close::Done, "the caller has no more calls");
     }
-    has_had_enough
+
+    /// Lets calls end that went out by it, for another connection has its place.
+    async fn leave(mut self) {
+        self.end(LONGEST_DEADLINE).await;
+    }
+
+    async fn end(&mut self, limit: Duration) {
+        if self.link.is_closed() {
+            return;
+        }
+        self.link.drain();
+        // The last answers may have bodies that are still on their way.
+        let _ = timeout(limit, self.link.own_calls_ended()).await;
+        self.link.close(Close::Done, "the caller has no more calls");
+    }
 }
 
 /// A socket of a service, by which it has its session and takes its callers.
 pub(super) fn open(session: &Arc<Session>, local: IpAddr) -> std::io::Result<Endpoint> {
-    let server = server_config(session).map_err(std::io::Error::other)?;
+    let server = server_config(&session.credentials).map_err(std::io::Error::other)?;
     let endpoint = open_endpoint(local, Some(server))?;
     session
         .io
@@ -182,10 +238,10 @@ pub(super) fn open(session: &Arc<Session>, local: IpAddr) -> std::io::Result<End
     Ok(endpoint)
 }
 
-fn server_config(session: &Session) -> Result<ServerConfig, ConnectError> {
-    let tls = bundle(session).and_then(|own| own.server_config());
-    let tls = tls.map_err(|error| certificates(session, error))?;
-    let crypto = QuicServerConfig::try_from(tls).map_err(|error| certificates(session, error))?;
+fn server_config(credentials: &Arc<Credentials>) -> nano_tls::Result<ServerConfig> {
+    let tls = credentials.server_config()?;
+    let crypto = QuicServerConfig::try_from(tls)
+        .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .transport_config(transport::config())
@@ -280,18 +336,34 @@ async fn welcome(
     Ok((link, sender, receiver))
 }
 
-/// Until the caller has gone; where the service leaves first, the caller is told and ends
-/// its calls.
+/// Until the caller has gone; where the service leaves first, or the caller is not to be trusted
+/// any more, that is told and ends its calls.
 async fn attend_caller(
     session: &Session,
     link: &Arc<PeerLink>,
     mut sender: ControlSender,
     mut receiver: ControlReceiver,
 ) {
+    let certificates = transport::peer_certificates(link.connection());
+    let mut distrust = pin!(Arc::clone(&session.credentials).distrusts(certificates, Role::Client));
+    let mut cut_by = None;
     let mut was_told = false;
     loop {
         tokio::select! {
             () = session.stop.cancelled() => break,
+            why = &mut distrust, if cut_by.is_none() => {
+                tracing::warn!(%why, "a caller has to leave");
+                let limit = match why {
+                    Distrust::Expired => EXPIRED,
+                    Distrust::Refused(_) => DISTRUSTED,
+                };
+                cut_by = Some(Instant::now() + limit);
+                was_told = true;
+                if sender.send(0, &Control::Drain).await.is_err() {
+                    break;
+                }
+            }
+            () = until(cut_by) => break,
             () = session.drain.cancelled(), if !was_told => {
                 was_told = true;
                 if sender.send(0, &Control::Drain).await.is_err() {

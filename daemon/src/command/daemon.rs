@@ -1,7 +1,12 @@
 //! `nanod`: runs the daemon until it is told to stop.
 
-use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{USAGE, fail, runtime, stop_signal};
@@ -45,6 +50,10 @@ async fn serve(config: Config) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        error = reload_when_told(&node) => {
+            tracing::error!(%error, "cannot wait for signals");
+            ExitCode::FAILURE
+        }
         () = node.failed() => {
             tracing::error!("a thread of the node has ended: stopping");
             ExitCode::FAILURE
@@ -57,6 +66,18 @@ async fn serve(config: Config) -> ExitCode {
             ExitCode::from(IMPATIENT)
         }
     }
+}
+
+/// Has the node reload at each SIGHUP; returns if that cannot be waited for.
+async fn reload_when_told(node: &Node) -> io::Error {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error,
+    };
+    while hangup.recv().await.is_some() {
+        node.reload();
+    }
+    io::Error::other("the signal is not heard any more")
 }
 
 /// The store's library logs each error that it also returns, and the node says what it

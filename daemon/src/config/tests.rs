@@ -101,6 +101,7 @@ fn defaults() {
         state: "/home/nano/.local/state/nanod".into(),
         tls: None,
         cluster_secret: None,
+        certificate_lifetime: Duration::from_secs(86_400),
         name: None,
         redis: None,
         redis_files: RedisFiles::default(),
@@ -166,6 +167,7 @@ fn every_setting_is_heard_in_every_layer() {
         state: "/s".into(),
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
+        certificate_lifetime: Duration::from_secs(12),
         name: Some("node/n".parse().expect("a name")),
         redis: Some("rediss+sentinel://h:1/s".parse().expect("a URL")),
         redis_files: redis_files(["/a", "/d", "/k", "/p", "/q"]),
@@ -196,6 +198,7 @@ fn every_setting_is_heard_in_every_layer() {
         "/s",
         "/t",
         "/c",
+        "12",
         "n",
         "rediss+sentinel://h:1/s",
         "/a",
@@ -469,7 +472,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 30] = [
+    let bounds: [(&str, [&[&str]; 2]); 31] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -504,6 +507,10 @@ fn every_setting_has_its_bounds() {
         ("ready_file", paths),
         ("log", [&["off", "nanod=trace"], &["", " "]]),
         ("log_format", [&["text", "json"], &["", "TEXT"]]),
+        (
+            "certificate_lifetime_s",
+            [&["1", "34300800"], &["0", "34300801", "1d"]],
+        ),
         ("grace_ms", hour),
         ("drain_ms", hour),
         (
