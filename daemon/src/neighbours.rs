@@ -7,16 +7,16 @@
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
-use nano_tls::{Credentials, Distrust, Expect, Kind, Role};
+use futures_util::{FutureExt, future::BoxFuture};
+use nano_tls::{Bundle, Credentials, Distrust, Expect, Kind, Role};
 use nano_wire::{
     Hop, InstanceId,
     control::{self, ControlReceiver, ControlSender},
@@ -52,7 +52,7 @@ const COPYING: Duration = Duration::from_secs(30);
 /// Longest wait for what is on its way over a link that nobody needs any more.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// The same over a link to a node that is not to be trusted any more.
+/// The same, over a link to a node that is not to be trusted any more.
 const DISTRUSTED: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts to reach a neighbour.
@@ -121,6 +121,8 @@ struct Greeted {
     sender: ControlSender,
     receiver: ControlReceiver,
     limits: Limits,
+    /// What this node had to show when it was made.
+    shown: Arc<Bundle>,
 }
 
 impl Neighbours {
@@ -294,9 +296,11 @@ struct Attended {
     link: Arc<NodeLink>,
     sender: ControlSender,
     receiver: ControlReceiver,
-    /// When another one is to take its place.
-    due: Instant,
-    distrust: Pin<Box<dyn Future<Output = Distrust> + Send>>,
+    /// Ends when another one is to take its place.
+    due: BoxFuture<'static, ()>,
+    distrust: BoxFuture<'static, Distrust>,
+    /// The node is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
 }
 
 /// What has become of a link.
@@ -316,11 +320,12 @@ impl Attended {
             sender,
             receiver,
             limits,
+            shown,
         } = greeted;
         let certificates = transport::peer_certificates(&connection);
-        let used = context
-            .credentials
-            .use_for(&certificates, SystemTime::now());
+        let credentials = || Arc::clone(&context.credentials);
+        let due = credentials().outdates(shown, certificates.clone());
+        let distrust = credentials().distrusts(certificates, Role::Server);
         let config = LinkConfig {
             own: context.limits,
             peer: limits,
@@ -336,20 +341,20 @@ impl Attended {
             neighbour.link.store(Some(Arc::clone(&link)));
         }
         context.table.touch();
-        let credentials = Arc::clone(&context.credentials);
         Self {
             link,
             sender,
             receiver,
-            due: Instant::now() + used,
-            distrust: Box::pin(credentials.distrusts(certificates, Role::Server)),
+            due: due.boxed(),
+            distrust: distrust.boxed(),
+            cut_by: None,
         }
     }
 
     /// The same, in whose place no other one was to be had.
     fn for_now(self) -> Self {
         Self {
-            due: Instant::now() + PAUSE,
+            due: sleep(PAUSE).boxed(),
             ..self
         }
     }
@@ -359,11 +364,15 @@ impl Attended {
         let farewell = loop {
             let message = tokio::select! {
                 message = self.receiver.recv() => message,
-                () = sleep_until(self.due) => return End::Due,
-                why = &mut self.distrust => {
-                    tracing::warn!(node = %self.link.connection().remote_address(), %why, "leaving a node");
-                    break DISTRUSTED;
+                () = &mut self.due => return End::Due,
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    let node = self.link.connection().remote_address();
+                    tracing::warn!(%node, %why, "leaving a node");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    // It may have another certificate by now.
+                    return End::Due;
                 }
+                () = until(self.cut_by) => break Duration::ZERO,
                 // The last answers may have bodies that are still on their way.
                 () = unneeded(neighbour) => break FAREWELL,
             };
@@ -393,10 +402,18 @@ impl Attended {
 
     /// Lets calls end that went out by it, for another link has its place.
     async fn leave(self) {
+        let limit = self.cut_by.map_or(FAREWELL, |_| DISTRUSTED);
         self.link.drain();
-        let _ = timeout(FAREWELL, self.link.own_calls_ended()).await;
+        let _ = timeout(limit, self.link.own_calls_ended()).await;
         self.link
             .close(Close::Done, "another connection has its place");
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -414,6 +431,7 @@ async fn greet(context: &Context, boot: Boot, address: &str) -> Result<Greeted, 
         reason,
     };
     let greeting = async {
+        let shown = context.credentials.current();
         let connection = connect(context, address).await?;
         let (mut sender, mut receiver) = control::open(&connection)
             .await
@@ -445,6 +463,7 @@ async fn greet(context: &Context, boot: Boot, address: &str) -> Result<Greeted, 
             sender,
             receiver,
             limits: welcome.limits,
+            shown,
         })
     };
     timeout(DIAL, greeting)

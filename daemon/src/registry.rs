@@ -584,7 +584,7 @@ impl Actor {
 
 /// Whether a registration may take the place of an earlier one of the same instance. A
 /// later one of the same process does. The connection that it had before is of no more use
-/// to it, unless it has said that it is: then it takes no more calls, and the instance ends it.
+/// to it, unless it has said that it is: then the instance ends it itself.
 fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     let (id, pattern) = (member.instance.id, &member.pattern);
     if known.incarnation > member.incarnation {
@@ -594,14 +594,12 @@ fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     if !known.instance.is_elsewhere()
         && let Some(link) = known.instance.link()
         && known.instance.session != member.instance.session
+        && !known.instance.is_moving()
     {
-        match known.instance.is_moving() {
-            true => link.drain(),
-            false => link.close(
-                Close::Replaced,
-                "the instance came back on another connection",
-            ),
-        }
+        link.close(
+            Close::Replaced,
+            "the instance came back on another connection",
+        );
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::until;
 
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Callers that call until they are told to end.
 pub struct Load {
     answered: Arc<AtomicUsize>,
@@ -32,8 +34,13 @@ impl Load {
     /// the machine for itself.
     #[must_use]
     pub fn paced(client: &Client, subject: &str, callers: usize) -> Self {
-        const PAUSE: Duration = Duration::from_millis(2);
         Self::of(client, subject, callers, PAUSE, &json!({}))
+    }
+
+    /// The same of a subject that service processes serve.
+    #[must_use]
+    pub fn of_processes(client: &Client, subject: &str, callers: usize) -> Self {
+        Self::of(client, subject, callers, PAUSE, &json!({"Do": "name"}))
     }
 
     fn of(client: &Client, subject: &str, callers: usize, pause: Duration, task: &Value) -> Self {

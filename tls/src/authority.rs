@@ -91,6 +91,10 @@ impl Authority {
     /// What a party needs to be `name` in this trust domain, with a new key. The certificate
     /// begins five minutes back, for clocks that are behind, and never outlives the authority's.
     pub fn issue(&self, name: &Name, lifetime: Duration) -> Result<Bundle> {
+        self.issue_with(name, lifetime, self.ca_pem.clone())
+    }
+
+    fn issue_with(&self, name: &Name, lifetime: Duration, ca: String) -> Result<Bundle> {
         let now = SystemTime::now();
         if self.not_after <= now {
             return Err(Error::AuthorityExpired {
@@ -106,7 +110,7 @@ impl Authority {
         let validity = now - CLOCK_SKEW.min(lifetime / 10)..end;
         let certificate = leaf_params(&identity, validity)?.signed_by(&key, &self.issuer)?;
         Bundle::from_pem(PemTexts {
-            ca: self.ca_pem.clone(),
+            ca,
             cert: certificate.pem(),
             key: key.serialize_pem(),
             crl: self.crl_pem.clone(),
@@ -117,12 +121,31 @@ impl Authority {
     /// notes there what it has issued, so that it can be revoked by name.
     pub fn issue_into(&self, dir: &Path, name: &Name, lifetime: Duration) -> Result<Bundle> {
         let bundle = self.issue(name, lifetime)?;
-        if let Some(folder) = &self.folder {
-            let folder = Folder::open(folder)?;
-            let mut ledger = Ledger::read(&folder, SystemTime::now())?;
-            ledger.add(&bundle);
-            ledger.write(&folder)?;
+        self.note(&bundle)?;
+        bundle.write(dir)?;
+        Ok(bundle)
+    }
+
+    /// Puts a new certificate and key for the same party into its folder `dir`, as by
+    /// [`issue_into`](Self::issue_into). Without a lifetime it gets what the old one had. Other
+    /// authorities that the party trusts, it goes on to trust.
+    pub fn renew(&self, dir: &Path, lifetime: Option<Duration>) -> Result<Bundle> {
+        let old = Bundle::load(dir)?;
+        let identity = old.identity();
+        if identity.trust_domain() != self.trust_domain {
+            return Err(Error::ForeignPeer {
+                peer: identity.clone(),
+                trust_domain: self.trust_domain.clone(),
+            });
         }
+        let name = Name::new(identity.kind(), identity.name())?;
+        let lifetime = lifetime.unwrap_or(old.validity().length());
+        let ca = match old.fingerprints().contains(&self.fingerprint) {
+            true => old.trusted_pem().0,
+            false => &self.ca_pem,
+        };
+        let bundle = self.issue_with(&name, lifetime, ca.to_owned())?;
+        self.note(&bundle)?;
         bundle.write(dir)?;
         Ok(bundle)
     }
@@ -197,6 +220,16 @@ impl Authority {
         authority.write_into(&folder)?;
         drop(folder);
         Self::load(dir)
+    }
+
+    fn note(&self, bundle: &Bundle) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let folder = Folder::open(folder)?;
+        let mut ledger = Ledger::read(&folder, SystemTime::now())?;
+        ledger.add(bundle);
+        ledger.write(&folder)
     }
 
     /// Its revocation list as text, if it has any.

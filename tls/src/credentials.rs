@@ -57,6 +57,8 @@ pub struct Credentials {
     seen: Mutex<Seen>,
     /// Told when others are trusted than before.
     trust: watch::Sender<()>,
+    /// Told when another certificate is shown than before.
+    leaf: watch::Sender<()>,
 }
 
 /// What was found when the source was looked at last.
@@ -143,12 +145,24 @@ impl Credentials {
         }
     }
 
-    /// How long a connection is used that begins now, with a peer that showed these certificates:
-    /// see [`use_for`].
-    pub fn use_for(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> Duration {
-        let own = self.current().validity();
-        let both = peer_validity(chain).map_or(own, |peer| own.and(&peer));
-        use_for(both.left(now), fastrand::f64())
+    /// Waits until a connection is to have another one in its place, which was made while this
+    /// party `has` shown that, and with a peer that has shown these certificates, its own first:
+    /// because the party has another certificate by now, or one of the two ends.
+    pub async fn outdates(self: Arc<Self>, has: Arc<Bundle>, chain: Vec<CertificateDer<'static>>) {
+        let mut leaf = self.leaf.subscribe();
+        let own = has.validity();
+        let both = peer_validity(&chain).map_or(own, |peer| own.and(&peer));
+        let left = both.left(SystemTime::now());
+        if self.current().serial() == has.serial() {
+            let used = use_for(left, fastrand::f64());
+            tokio::select! {
+                () = sleep(used) => return,
+                // The sender is this one's own.
+                _ = leaf.changed() => {}
+            }
+        }
+        // Not all parties at the same time whose certificates were replaced at the same time.
+        sleep(SPREAD.min(left / 10).mul_f64(fastrand::f64())).await;
     }
 
     /// Waits until a peer that showed these certificates, its own first, in this role is not to be
@@ -197,6 +211,7 @@ impl Credentials {
                 warned: None,
             }),
             trust: watch::Sender::new(()),
+            leaf: watch::Sender::new(()),
         }
     }
 
@@ -217,7 +232,8 @@ impl Credentials {
             });
         }
         let has_other_trust = !new.trusted.is_same(&old.trusted);
-        if !has_other_trust && new.serial() == old.serial() {
+        let has_other_leaf = new.serial() != old.serial();
+        if !has_other_trust && !has_other_leaf {
             return Ok(false);
         }
         tracing::info!(
@@ -229,6 +245,9 @@ impl Credentials {
         self.current.store(Arc::new(new));
         if has_other_trust {
             self.trust.send_replace(());
+        }
+        if has_other_leaf {
+            self.leaf.send_replace(());
         }
         Ok(true)
     }
@@ -337,6 +356,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pause between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Within how long connections are replaced that were made with another certificate.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// How much of a certificate's life is over when its holder issues itself another one.
 pub(crate) const FIRST_RENEWAL: f64 = 0.60;

@@ -22,6 +22,7 @@ mod ledger;
 mod revocation;
 mod secret;
 mod setup;
+mod summary;
 mod trusted;
 mod validity;
 
@@ -35,5 +36,6 @@ pub use folder::read_private;
 pub use identity::{Identity, Kind, Name, TRUST_DOMAIN};
 pub use secret::{ClusterKey, SECRET_VARIABLE, Secret, SecretSource};
 pub use setup::{LocalTls, authority_dir, client_dir, node_dir, set_up};
+pub use summary::Summary;
 pub use trusted::Role;
 pub use validity::{Validity, use_for};

@@ -42,7 +42,8 @@ impl Validity {
         }
     }
 
-    fn length(&self) -> Duration {
+    /// All of it.
+    pub fn length(&self) -> Duration {
         let length = self.not_after.duration_since(self.not_before);
         length.unwrap_or_default()
     }

@@ -1,13 +1,9 @@
 //! One connection, from its first use to its end: reads the control stream, and leaves
 //! when either side wants to.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use nano_tls::{Distrust, Role};
 use nano_wire::{
     InstanceId,
@@ -43,10 +39,10 @@ pub(super) struct Attended {
     asked: Option<u64>,
     /// Another connection has taken its place.
     pub(super) replaced: CancellationToken,
-    /// When one is to take its place; `None` once it was told.
-    due: Option<Instant>,
+    /// Ends when one is to; `None` once that was told.
+    due: Option<BoxFuture<'static, ()>>,
     /// Says when the node is not to be trusted any more.
-    distrust: Pin<Box<dyn Future<Output = Distrust> + Send>>,
+    distrust: BoxFuture<'static, Distrust>,
     /// The node is not to be trusted any more, and is left then.
     cut_by: Option<Instant>,
     /// This side is leaving.
@@ -86,13 +82,13 @@ pub(super) enum End {
 impl Attended {
     pub(super) fn new(established: Established, session: &Session) -> Self {
         let certificates = transport::peer_certificates(established.link.connection());
-        let credentials = &session.credentials;
-        let used = credentials.use_for(&certificates, SystemTime::now());
-        let distrust = Arc::clone(credentials).distrusts(certificates, Role::Server);
+        let credentials = || Arc::clone(&session.credentials);
+        let due = credentials().outdates(established.shown, certificates.clone());
+        let distrust = credentials().distrusts(certificates, Role::Server);
         Self {
             replaced: CancellationToken::new(),
-            due: Some(Instant::now() + used),
-            distrust: Box::pin(distrust),
+            due: Some(due.boxed()),
+            distrust: distrust.boxed(),
             cut_by: None,
             candidate: established.candidate,
             node: established.node,
@@ -127,6 +123,7 @@ impl Attended {
     /// Runs until something has become of the connection.
     pub(super) async fn attend(&mut self, session: &Session) -> End {
         loop {
+            let is_settled = self.is_settled();
             tokio::select! {
                 () = session.stop.cancelled() => return self.close().await,
                 () = session.drain.cancelled(), if self.leave_by.is_none() => {
@@ -136,20 +133,13 @@ impl Attended {
                     self.leave_by = Some(Instant::now() + DRAIN_LIMIT);
                 }
                 () = self.replaced.cancelled() => return End::Replaced,
-                () = until(self.due), if self.is_settled() => {
-                    self.due = None;
-                    // Not to be ended by the node when another connection comes.
-                    if self.sender.send(0, &Control::Leaving).await.is_err() {
-                        return self.ended();
-                    }
-                    return End::Due;
-                }
+                () = ended(&mut self.due), if is_settled => return self.due().await,
                 why = &mut self.distrust, if self.cut_by.is_none() => {
                     tracing::warn!(node = %self.candidate, %why, "leaving the node");
                     self.cut_by = Some(Instant::now() + DISTRUSTED);
-                    if self.is_settled() {
-                        self.node_leaves = NodeLeaves::Told;
-                        return End::NodeLeaves;
+                    // Another one may do, or the same with its certificate of now.
+                    if is_settled && self.due.is_some() {
+                        return self.due().await;
                     }
                 }
                 () = until(self.cut_by) => {
@@ -222,6 +212,15 @@ impl Attended {
         }
     }
 
+    /// Another connection is to take its place: the node is not to end this one for it.
+    async fn due(&mut self) -> End {
+        self.due = None;
+        match self.sender.send(0, &Control::Leaving).await {
+            Ok(()) => End::Due,
+            Err(_) => self.ended(),
+        }
+    }
+
     /// Whether neither side is about to leave.
     fn is_settled(&self) -> bool {
         self.node_leaves == NodeLeaves::No && self.leave_by.is_none()
@@ -230,10 +229,12 @@ impl Attended {
     /// Ends a connection in whose place there is another one, once what goes by it has ended.
     pub(super) async fn retire(mut self, session: &Session) {
         self.link.drain();
+        let cut_by = self.cut_by;
         let too_late = async {
             tokio::select! {
                 () = session.stop.cancelled() => {}
                 () = sleep(LONGEST_DEADLINE) => {}
+                () = until(cut_by) => {}
                 () = session.drain.cancelled() => sleep(DRAIN_LIMIT).await,
             }
         };
@@ -277,6 +278,14 @@ impl Attended {
         } else {
             End::Lost
         }
+    }
+}
+
+/// Waits for something, if there is anything to wait for.
+pub(super) async fn ended(what: &mut Option<BoxFuture<'static, ()>>) {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
     }
 }
 

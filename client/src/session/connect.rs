@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use nano_tls::Bundle;
 use nano_wire::{
     Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -30,6 +31,8 @@ pub(super) struct Established {
     pub(super) sender: ControlSender,
     pub(super) receiver: ControlReceiver,
     pub(super) questions: Questions,
+    /// What this process had to show when it was made.
+    pub(super) shown: Arc<Bundle>,
 }
 
 /// A connection on which both sides have greeted each other.
@@ -39,6 +42,7 @@ pub(super) struct Greeted {
     sender: ControlSender,
     receiver: ControlReceiver,
     welcome: Welcome,
+    shown: Arc<Bundle>,
 }
 
 /// What this library calls itself.
@@ -83,6 +87,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         mut sender,
         mut receiver,
         welcome,
+        shown,
     } = greeted;
     let config = LinkConfig {
         own: limits(session),
@@ -108,6 +113,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         sender,
         receiver,
         questions,
+        shown,
     })
 }
 
@@ -130,6 +136,7 @@ pub(super) async fn greet(
     candidate: &Candidate,
     limit: Duration,
 ) -> Result<Greeted, ConnectError> {
+    let shown = session.credentials.current();
     let connecting = session.connect(config, candidate.address);
     let connecting = connecting.map_err(|error| unreachable(candidate, error))?;
     let connection = timeout(limit, connecting)
@@ -148,6 +155,7 @@ pub(super) async fn greet(
             sender,
             receiver,
             welcome,
+            shown,
         }),
         // The connection knows more: why the node closed it.
         Err(error) => Err(match connection.close_reason() {

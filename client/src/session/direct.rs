@@ -5,13 +5,13 @@
 //! party: an address that somebody else has taken over leads to no handler.
 
 use std::{
-    future::Future,
     net::IpAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Weak},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use futures_util::{FutureExt, future::BoxFuture};
 use nano_tls::{Credentials, Distrust, Expect, Identity, Role};
 use nano_wire::{
     Certainty, Code, Failure, Hop, InstanceId,
@@ -25,13 +25,13 @@ use quinn::{Connection, Endpoint, Incoming, ServerConfig, crypto::rustls::QuicSe
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
-    attend::{DISTRUSTED, until},
+    attend::{DISTRUSTED, ended, until},
     connect::{AGENT, limits},
 };
 use crate::{
@@ -110,9 +110,11 @@ struct Callee {
     sender: ControlSender,
     receiver: ControlReceiver,
     begun: Instant,
-    /// When another one is to take its place.
-    due: Instant,
-    distrust: Pin<Box<dyn Future<Output = Distrust> + Send>>,
+    /// Ends when another one is to take its place; `None` once that was told.
+    due: Option<BoxFuture<'static, ()>>,
+    distrust: BoxFuture<'static, Distrust>,
+    /// The instance is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
 }
 
 /// What became of it.
@@ -128,6 +130,7 @@ async fn dial(session: &Arc<Session>, target: &Target) -> Result<Callee, String>
     let config = client_config(&session.credentials, expect).map_err(text)?;
     let mut found = lookup_host(&target.address).await.map_err(text)?;
     let address = found.next().ok_or("its name has no address")?;
+    let shown = session.credentials.current();
     let connecting = session.connect(config, address).map_err(text)?;
     let connection = connecting.await.map_err(text)?;
     let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
@@ -155,15 +158,17 @@ async fn dial(session: &Arc<Session>, target: &Target) -> Result<Callee, String>
         tasks: session.io.tasks.clone(),
     };
     let certificates = transport::peer_certificates(&connection);
-    let credentials = &session.credentials;
-    let used = credentials.use_for(&certificates, SystemTime::now());
+    let credentials = || Arc::clone(&session.credentials);
+    let due = credentials().outdates(shown, certificates.clone());
+    let distrust = credentials().distrusts(certificates, Role::Server);
     Ok(Callee {
         link: Link::start(connection, config, Peer::new(Arc::clone(session), None)),
         sender,
         receiver,
         begun: Instant::now(),
-        due: Instant::now() + used,
-        distrust: Box::pin(Arc::clone(credentials).distrusts(certificates, Role::Server)),
+        due: Some(due.boxed()),
+        distrust: distrust.boxed(),
+        cut_by: None,
     })
 }
 
@@ -188,11 +193,19 @@ impl Callee {
                     Ok(_) => {}
                     Err(_) => break Duration::ZERO,
                 },
-                () = sleep_until(self.due), if !has_left => return Over::Due,
-                why = &mut self.distrust => {
-                    tracing::warn!(instance = %target.instance, %why, "leaving an instance");
-                    break DISTRUSTED;
+                () = ended(&mut self.due), if !has_left => {
+                    self.due = None;
+                    return Over::Due;
                 }
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    tracing::warn!(instance = %target.instance, %why, "leaving an instance");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    // It may have another certificate by now.
+                    if self.due.take().is_some() {
+                        return Over::Due;
+                    }
+                }
+                () = until(self.cut_by) => break Duration::ZERO,
                 () = session.stop.cancelled() => {
                     has_left = true;
                     break Duration::ZERO;
@@ -214,7 +227,8 @@ impl Callee {
 
     /// Lets calls end that went out by it, for another connection has its place.
     async fn leave(mut self) {
-        self.end(LONGEST_DEADLINE).await;
+        let limit = self.cut_by.map_or(LONGEST_DEADLINE, |_| DISTRUSTED);
+        self.end(limit).await;
     }
 
     async fn end(&mut self, limit: Duration) {

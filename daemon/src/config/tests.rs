@@ -479,6 +479,10 @@ fn every_setting_has_its_bounds() {
         ("tls", paths),
         ("cluster_secret_file", paths),
         (
+            "certificate_lifetime_s",
+            [&["1", "34300800"], &["0", "34300801", "1d"]],
+        ),
+        (
             "name",
             [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],
         ),
@@ -507,10 +511,6 @@ fn every_setting_has_its_bounds() {
         ("ready_file", paths),
         ("log", [&["off", "nanod=trace"], &["", " "]]),
         ("log_format", [&["text", "json"], &["", "TEXT"]]),
-        (
-            "certificate_lifetime_s",
-            [&["1", "34300800"], &["0", "34300801", "1d"]],
-        ),
         ("grace_ms", hour),
         ("drain_ms", hour),
         (
