@@ -14,7 +14,8 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
     inspect::{
-        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
+        Status,
     },
     message::{
         AskSet, Control, EXTENSIONS_LIMIT, Hello, Limits, Policy, Register, SetPage, SetRecord,
@@ -239,7 +240,10 @@ fn status(source: &mut Unstructured<'_>) -> Result<Status> {
         nodes: source.arbitrary()?,
         suspect_nodes: source.arbitrary()?,
         listed: Vec::new(),
-        later: Later,
+        added: Added {
+            certificate_ends: source.arbitrary()?,
+            revocations_end: source.arbitrary()?,
+        },
     };
     let mut room = Room::new();
     while source.arbitrary()? && status.add(other_node(source)?, &mut room) {}

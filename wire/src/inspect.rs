@@ -138,8 +138,18 @@ pub struct Status {
     pub suspect_nodes: u32,
     /// As many of them as there is room for, the suspect ones first.
     pub listed: Vec<OtherNode>,
-    /// What later versions add.
-    pub later: Later,
+    /// What versions since the first one have added.
+    pub added: Added,
+}
+
+/// What has been added to a status: values under numbers that are never reused. What a reader does
+/// not know it reads over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Added {
+    /// When the node's certificate ends, in seconds since 1970.
+    pub certificate_ends: Option<u64>,
+    /// When the node lets nobody in any more unless it has a newer revocation list, likewise.
+    pub revocations_end: Option<u64>,
 }
 
 /// Another node, as the one that was asked sees it.
@@ -347,3 +357,37 @@ impl<Context> Decode<Context> for Later {
 }
 
 bincode::impl_borrow_decode!(Later);
+
+impl Added {
+    const CERTIFICATE_ENDS: u16 = 1;
+    const REVOCATIONS_END: u16 = 2;
+}
+
+impl Encode for Added {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let values = [
+            (Self::CERTIFICATE_ENDS, self.certificate_ends),
+            (Self::REVOCATIONS_END, self.revocations_end),
+        ];
+        let values = values.into_iter();
+        let values =
+            values.filter_map(|(number, value)| Some((number, value?.to_le_bytes().into())));
+        values.collect::<Numbered>().encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Added {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let values = Numbered::decode(decoder)?;
+        let value = |number| {
+            let (_, value) = values.iter().find(|(known, _)| *known == number)?;
+            Some(u64::from_le_bytes(value[..].try_into().ok()?))
+        };
+        Ok(Self {
+            certificate_ends: value(Self::CERTIFICATE_ENDS),
+            revocations_end: value(Self::REVOCATIONS_END),
+        })
+    }
+}
+
+bincode::impl_borrow_decode!(Added);

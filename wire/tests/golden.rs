@@ -14,7 +14,9 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
-    inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
+    inspect::{
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status,
+    },
     message::{
         self, AskSet, Control, Dial, Hello, Limits, Policy, Register, Resolved, RouteInstance,
         SetPage, SetRecord, Welcome,
@@ -281,7 +283,7 @@ const GET_STATUS: Golden = &[
 
 /// `status()`.
 const STATUS: Golden = &[
-    ("50000000", "length: 80"),
+    ("5a000000", "length: 90"),
     ("0d", "kind: Status"),
     ("0200000000000000", "id: request 2"),
     ("01 6e", "identity"),
@@ -305,7 +307,10 @@ const STATUS: Golden = &[
         "01 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff 03 783a33 01",
         "listed: one, its instance, address, is_suspect",
     ),
-    ("00", "later"),
+    (
+        "01 01 08 00d2496b00000000",
+        "added: one value, the certificate's end",
+    ),
 ];
 
 /// `explain()`.
@@ -654,7 +659,10 @@ fn status() -> Status {
             address: "x:3".to_owned(),
             is_suspect: true,
         }],
-        later: Later,
+        added: Added {
+            certificate_ends: Some(1_800_000_000),
+            revocations_end: None,
+        },
     }
 }
 

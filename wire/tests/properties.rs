@@ -10,7 +10,8 @@ use nano_wire::{
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
     inspect::{
-        Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes, Status,
+        Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
+        Status,
     },
     message::{AskSet, Control, Hello, Limits, Policy, Register, SetPage, SetRecord, Welcome},
 };
@@ -641,6 +642,7 @@ prop_compose! {
         nodes: u32,
         suspect_nodes: u32,
         listed in vec(other_node(), 0..4),
+        ends: [Option<u64>; 2],
     ) -> Status {
         let [identity, agent, quic, http] = texts;
         let [uptime_ms, sessions, in_flight, patterns, instances, suspect] = numbers;
@@ -660,7 +662,10 @@ prop_compose! {
             nodes,
             suspect_nodes,
             listed,
-            later: Later,
+            added: Added {
+                certificate_ends: ends[0],
+                revocations_end: ends[1],
+            },
         }
     }
 }

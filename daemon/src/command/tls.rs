@@ -8,9 +8,8 @@ use std::{
 
 use nano_tls::{Authority, Name, Revoke, Summary};
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::fail;
+use super::{fail, written};
 use crate::cli::Tls;
 
 const SECONDS_A_DAY: u64 = 86_400;
@@ -138,11 +137,4 @@ fn lifetime(days: u64) -> Duration {
 
 fn days(left: Duration) -> u64 {
     left.as_secs() / SECONDS_A_DAY
-}
-
-/// As RFC 3339 has it, to the second.
-fn written(time: SystemTime) -> String {
-    let written = OffsetDateTime::from(time).format(&Rfc3339);
-    // It fails only for years that no certificate names.
-    written.unwrap_or_default()
 }
