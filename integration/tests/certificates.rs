@@ -5,11 +5,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nano_client::{Client, Code, ConnectError, Options, Secret};
-use nano_integration::{Load, Node, ServiceBuilder, ServiceProcess, ask, named, nanod, until};
+use nano_integration::{
+    Load, Node, Redis, ServiceBuilder, ServiceProcess, all_hear, ask, named, nanod, until,
+    until_status,
+};
 use nano_tls::{Authority, LEAF_LIFETIME, TRUST_DOMAIN};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -241,10 +244,11 @@ async fn who_is_revoked_is_out_and_others_do_not_notice() {
     let _stays = stays.start().await;
     let goes = site.issue("service/b");
     let goes = serve(&node, "b").pattern("a:1").tls(goes).start().await;
-    let (good, evil) = (
-        site.client(&node, "good").await,
-        site.client(&node, "evil").await,
-    );
+    let good = site.client(&node, "good").await;
+    let hasty = site
+        .options(&node, "evil")
+        .connect_timeout(Duration::from_secs(1));
+    let evil = Client::connect(hasty).await.unwrap();
     let load = Load::of_processes(&good, "a:1", 4);
     let evil_load = Load::of_processes(&evil, "only:1", 2);
     load.runs(500).await;
@@ -414,4 +418,72 @@ async fn what_cannot_be_used_changes_nothing_and_is_said_once() {
     assert!(said.contains("node/a"), "{said}");
     node.process.says("certificates replaced").await;
     assert!(is_let_in(&node, &client).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_go_on_calling_each_other_while_certificates_are_renewed() {
+    const SECRET: &str = "a-secret-for-nodes-with-short-lives";
+    let redis = Redis::start().await;
+    let node = |name: &str| {
+        Node::builder()
+            .variable("NANO_CLUSTER_SECRET", SECRET)
+            .flag("--name", name)
+            .flag("--redis", redis.url())
+            .flag("--certificate-lifetime-s", LIFE.as_secs())
+            .flag("--log", "info,nanod::session=debug")
+    };
+    let (one, other) = tokio::join!(node("one").start(), node("other").start());
+    let options = |node: &Node| {
+        Options::default()
+            .node(node.quic)
+            .direct(false)
+            .cluster_secret(Secret::new(SECRET).unwrap())
+    };
+    let service = named("a:1", "a").start(options(&one).name("a")).await;
+    let service = service.unwrap();
+    let client = Client::connect(options(&other).name("c")).await.unwrap();
+    all_hear(std::slice::from_ref(&client), "a:1", Some("a")).await;
+    let load = Load::paced(&client, "a:1", 4);
+    for _ in 0..3 {
+        until_back(&one, &[("node/other", sessions(&one, "node/other"))]).await;
+        load.runs(100).await;
+    }
+    assert_eq!(load.end().await, []);
+    service.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_about_to_end_is_said_and_shown() {
+    let site = Site::new();
+    let folder = site.issue_for("node/a", Duration::from_secs(20));
+    let node = Node::builder()
+        .flag("--tls", folder.display())
+        .start()
+        .await;
+    let client = site.client(&node, "c").await;
+    let end = client.status().await.unwrap().added.certificate_ends;
+    let end = Duration::from_secs(end.unwrap());
+    assert!(end > SystemTime::UNIX_EPOCH.elapsed().unwrap());
+
+    let (folder, ca) = (
+        folder.display().to_string(),
+        site.ca().display().to_string(),
+    );
+    let shown = tls(&["show", "--json", &folder]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["identity"], "spiffe://nano.local/node/a");
+    assert_eq!(
+        (&shown["expired"], &shown["days_left"]),
+        (&json!(false), &json!(0))
+    );
+    let shown = tls(&["show", &ca]).await;
+    assert!(shown.contains("spiffe://nano.local"), "{shown}");
+    assert!(shown.contains("authority"), "{shown}");
+
+    node.process.says("the certificate is about to end").await;
+    tls(&["renew", &folder, "--ca", &ca, "--days", "9"]).await;
+    until_status(&client, "the new end", |status| {
+        status.added.certificate_ends > Some(end.as_secs() + 86_400)
+    })
+    .await;
 }
