@@ -355,6 +355,7 @@ fn command() -> Command {
             "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
              file that --config names (ready_file). A flag wins over a variable, a variable over the \
              file. NANO_CLUSTER_SECRET, the secret itself, is a variable only.\n\n\
+             SIGHUP has it read its certificates anew; it looks at them by itself, too.\n\n\
              SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
              services. A second one stops it at once.\n\n\
              Exit codes:\n  \

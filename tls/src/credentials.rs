@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::bundle;
 use crate::folder::Stamp;
@@ -55,8 +55,8 @@ pub struct Credentials {
     source: Option<Source>,
     current: ArcSwap<Bundle>,
     seen: Mutex<Seen>,
-    /// Told when others are trusted than before.
-    trust: watch::Sender<()>,
+    /// Told when others are trusted than before; since when they are, if there were others.
+    trust: watch::Sender<Option<Instant>>,
     /// Told when another certificate is shown than before.
     leaf: watch::Sender<()>,
 }
@@ -128,9 +128,9 @@ impl Credentials {
         seen.stamps = source.stamps();
         match self.replace(source, now) {
             Ok(is_new) => {
-                seen.renew_at = is_new
-                    .then(|| source.renew_at(&self.current()))
-                    .unwrap_or(seen.renew_at);
+                if is_new {
+                    seen.renew_at = source.renew_at(&self.current());
+                }
                 seen.trouble = None;
                 is_new
             }
@@ -173,8 +173,11 @@ impl Credentials {
         role: Role,
     ) -> Distrust {
         let mut trust = self.trust.subscribe();
-        // Others may have come to be trusted since the handshake.
-        trust.mark_changed();
+        let is_recent = |at: Instant| at.elapsed() < SETTLED;
+        if trust.borrow().is_some_and(is_recent) {
+            // It may have been since the handshake.
+            trust.mark_changed();
+        }
         loop {
             let now = SystemTime::now();
             let left = match peer_validity(&chain) {
@@ -210,7 +213,7 @@ impl Credentials {
                 trouble: None,
                 warned: None,
             }),
-            trust: watch::Sender::new(()),
+            trust: watch::Sender::new(None),
             leaf: watch::Sender::new(()),
         }
     }
@@ -220,8 +223,8 @@ impl Credentials {
         let new = source.load()?;
         if new.identity() != old.identity() {
             return Err(Error::OtherIdentity {
-                found: new.identity().clone(),
-                own: old.identity().clone(),
+                found: new.identity().to_string(),
+                own: old.identity().to_string(),
             });
         }
         if !new.validity().contains(now) {
@@ -244,7 +247,7 @@ impl Credentials {
         );
         self.current.store(Arc::new(new));
         if has_other_trust {
-            self.trust.send_replace(());
+            self.trust.send_replace(Some(Instant::now()));
         }
         if has_other_leaf {
             self.leaf.send_replace(());
@@ -363,6 +366,9 @@ const SPREAD: Duration = Duration::from_secs(10);
 /// How much of a certificate's life is over when its holder issues itself another one.
 pub(crate) const FIRST_RENEWAL: f64 = 0.60;
 const LAST_RENEWAL: f64 = 0.66;
+
+/// Longer than a handshake and a greeting take.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// Longest wait for the end of a peer's certificate, after which the clock is asked again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);

@@ -217,9 +217,9 @@ pub enum Error {
     )]
     OtherIdentity {
         /// Whose it is.
-        found: Identity,
+        found: String,
         /// Whose it was.
-        own: Identity,
+        own: String,
     },
 
     /// A line in an authority's list of what it has issued that is none.

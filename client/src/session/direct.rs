@@ -68,29 +68,25 @@ pub(crate) async fn call(session: Arc<Session>, target: Target) {
     let mut due: Option<Callee> = None;
     let has_held = loop {
         let dialled = tokio::select! {
-            dialled = timeout(GREETING, dial(&session, &target)) => dialled,
-            () = target.gone.cancelled() => return,
-            () = session.stop.cancelled() => return,
+            dialled = timeout(GREETING, dial(&session, &target)) => {
+                dialled.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+            }
+            () = target.gone.cancelled() => Err("nobody calls it any more".to_owned()),
+            () = session.stop.cancelled() => Err("it is stopping".to_owned()),
         };
-        let dialled = dialled.unwrap_or_else(|_| Err("it does not answer".to_owned()));
         let old = due.take();
         let had_one = old.is_some();
-        let published = dialled.map(|callee| {
-            if let Some(remote) = target.remote.upgrade() {
-                remote.publish(&callee.link);
-            }
-            callee
-        });
-        if let Some(old) = old {
-            if let (Err(_), Some(remote)) = (&published, target.remote.upgrade()) {
-                remote.withdraw();
-            }
-            session.io.spawn(old.leave());
+        let remote = target.remote.upgrade();
+        match (&dialled, remote) {
+            (Ok(callee), Some(remote)) => remote.publish(&callee.link),
+            (Err(_), Some(remote)) => remote.withdraw(),
+            (_, None) => {}
         }
-        match published {
+        old.map(|old| session.io.spawn(old.leave()));
+        match dialled {
             Ok(mut callee) => match callee.attend(&session, &target).await {
                 Over::Due => due = Some(callee),
-                Over::Ended { has_held } => break has_held || had_one,
+                Over::Ended { has_held } => break has_held,
             },
             Err(reason) => {
                 tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
@@ -99,7 +95,6 @@ pub(crate) async fn call(session: Arc<Session>, target: Target) {
         }
     };
     if let Some(remote) = target.remote.upgrade() {
-        remote.withdraw();
         remote.unattended(has_held);
     }
 }
