@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use nano_tls::{Credentials, Expect};
 use nano_wire::{socket::Dialer, transport};
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::{runtime, task::JoinHandle};
@@ -83,11 +84,15 @@ impl Io {
     }
 }
 
-/// QUIC settings for a connection that this process makes.
+/// QUIC settings for connections that this process makes.
 pub(crate) fn client_config(
-    tls: rustls::ClientConfig,
-) -> Result<quinn::ClientConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
-    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    credentials: &Arc<Credentials>,
+    expect: Expect,
+) -> nano_tls::Result<quinn::ClientConfig> {
+    let tls = credentials.client_config(expect)?;
+    let crypto = QuicClientConfig::try_from(tls)
+        .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport::config());
     Ok(config)
 }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use nano_tls::{Kind, Name, SECRET_VARIABLE, Secret, SecretSource};
+use nano_tls::{
+    Credentials, Kind, Name, OWN_LIFETIME, SECRET_VARIABLE, Secret, SecretSource, Source,
+};
 use tokio::runtime;
 
 use crate::{ConnectError, RetryLimits, io::Io};
@@ -28,9 +30,12 @@ pub struct Options {
     /// used, and without that the bundle that a node on this machine made in its state
     /// folder.
     pub tls: Option<PathBuf>,
-    /// Where the cluster's secret is. Who has it issues its own certificates, anew for each
-    /// connection. Not used if `tls` names a folder.
+    /// Where the cluster's secret is. Who has it issues its own certificates. Not used if `tls`
+    /// names a folder.
     pub cluster_secret: Option<SecretSource>,
+    /// How long the certificates live that follow from the cluster's secret; they are renewed
+    /// before. Default a day.
+    pub certificate_lifetime: Duration,
     /// What the certificates that follow from the cluster's secret say one is called:
     /// `service/<name>` or `client/<name>`. Default the name of the program.
     pub name: Option<String>,
@@ -71,6 +76,7 @@ impl Default for Options {
             nodes: vec![DEFAULT_NODE.to_owned()],
             tls: None,
             cluster_secret: None,
+            certificate_lifetime: OWN_LIFETIME,
             name: None,
             state: None,
             timeout: None,
@@ -154,12 +160,19 @@ impl Options {
         self
     }
 
-    /// The same with the cluster's secret, read from a file for each connection, in place of
-    /// any folder of certificates.
+    /// The same with the cluster's secret, read from a file, and again when that has changed, in
+    /// place of any folder of certificates.
     #[must_use]
     pub fn cluster_secret_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.tls = None;
         self.cluster_secret = Some(SecretSource::File(file.into()));
+        self
+    }
+
+    /// The same with another [life of certificates](Self::certificate_lifetime).
+    #[must_use]
+    pub fn certificate_lifetime(mut self, lifetime: Duration) -> Self {
+        self.certificate_lifetime = lifetime;
         self
     }
 
@@ -221,17 +234,43 @@ impl Options {
         Ok(Arc::new(Io::on(runtime)))
     }
 
-    /// Where this process gets its certificates.
-    pub(crate) fn credentials(&self) -> Credentials<'_> {
+    /// Certificates to connect with, for a party of this kind.
+    pub(crate) fn credentials(&self, kind: Kind) -> Result<Arc<Credentials>, ConnectError> {
+        let opened = self.source(kind).and_then(Credentials::open);
+        opened.map_err(|error| self.without_certificates(error))
+    }
+
+    /// That there are none.
+    pub(crate) fn without_certificates(&self, reason: impl ToString) -> ConnectError {
+        let reason = reason.to_string();
+        match self.folder() {
+            Some(folder) => ConnectError::Certificates { folder, reason },
+            None => ConnectError::ClusterSecret { reason },
+        }
+    }
+
+    fn source(&self, kind: Kind) -> nano_tls::Result<Source> {
+        Ok(match (self.folder(), &self.cluster_secret) {
+            (None, Some(secret)) => Source::Secret {
+                secret: secret.clone(),
+                name: self.name_as(kind)?,
+                lifetime: self.certificate_lifetime,
+            },
+            (folder, _) => Source::Folder(folder.unwrap_or_default()),
+        })
+    }
+
+    /// Where certificates are read, if they are not issued here.
+    fn folder(&self) -> Option<PathBuf> {
         match (&self.tls, &self.cluster_secret) {
-            (Some(folder), _) => Credentials::Folder(folder.clone()),
-            (None, Some(secret)) => Credentials::Secret(secret),
-            (None, None) => Credentials::Folder(self.made_by_node().unwrap_or_default()),
+            (Some(folder), _) => Some(folder.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(self.made_by_node().unwrap_or_default()),
         }
     }
 
     /// What this process is called, if it says so itself.
-    pub(crate) fn name_as(&self, kind: Kind) -> Result<Name, nano_tls::Error> {
+    fn name_as(&self, kind: Kind) -> Result<Name, nano_tls::Error> {
         match &self.name {
             Some(name) => Name::new(kind, name),
             None => Ok(Name::nearest(kind, &program())),
@@ -244,14 +283,6 @@ impl Options {
         let state = state.or_else(|| default_state(&|name| env::var_os(name)))?;
         Some(nano_tls::client_dir(&state.join("tls")))
     }
-}
-
-/// Where certificates come from.
-pub(crate) enum Credentials<'a> {
-    /// From files.
-    Folder(PathBuf),
-    /// From the process itself.
-    Secret(&'a SecretSource),
 }
 
 /// The variable, if it is set.

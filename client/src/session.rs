@@ -27,6 +27,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use nano_routing::{Pattern, RetryBudget};
+use nano_tls::{Credentials, Expect, Kind};
 use nano_wire::{InstanceId, message::Policy, socket::Dialer};
 use quinn::{ClientConfig, Connecting};
 use tokio::{
@@ -38,7 +39,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     ConnectError, Options,
     cache::Cache,
-    io::Io,
+    io::{Io, client_config},
     peer::{Handlers, PeerLink},
 };
 
@@ -53,6 +54,10 @@ pub(crate) struct Session {
     pub(crate) io: Arc<Io>,
     pub(crate) handlers: Option<Handlers>,
     pub(crate) options: Options,
+    /// What is shown to others, and who of them is trusted.
+    credentials: Arc<Credentials>,
+    /// How nodes are dialled.
+    to_nodes: ClientConfig,
     /// From when on times count.
     begun: Instant,
     /// Of all calls.
@@ -102,8 +107,18 @@ impl Session {
         patterns: Vec<(Pattern, Policy)>,
         handlers: Option<Handlers>,
     ) -> Result<Arc<Self>, ConnectError> {
+        let kind = match handlers {
+            Some(_) => Kind::Service,
+            None => Kind::Client,
+        };
+        let credentials = options.credentials(kind)?;
+        let to_nodes = client_config(&credentials, Expect::Kind(Kind::Node));
+        let to_nodes = to_nodes.map_err(|error| options.without_certificates(error))?;
+        io.spawn(nano_tls::keep(Arc::downgrade(&credentials)));
         let session = Arc::new(Self {
             instance: InstanceId::random(),
+            credentials,
+            to_nodes,
             io,
             handlers,
             begun: Instant::now(),

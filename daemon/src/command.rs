@@ -10,7 +10,9 @@ mod routes;
 mod status;
 mod tls;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::SystemTime};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     cli::{self, Ask, Other},
@@ -48,6 +50,14 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
+}
+
+/// A time as RFC 3339 has it.
+fn written(time: SystemTime) -> String {
+    // It fails only for years that no certificate names.
+    OffsetDateTime::from(time)
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 /// Says what is wrong and fails.

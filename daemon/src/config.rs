@@ -25,7 +25,7 @@ pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
 
 use nano_client::default_state;
 use nano_routing::BudgetSettings;
-use nano_tls::{Name, SECRET_VARIABLE, SecretSource};
+use nano_tls::{Name, OWN_LIFETIME, SECRET_VARIABLE, SecretSource};
 
 use crate::{
     access::{HttpCallers, Networks, TOKENS_VARIABLE, TokenSource},
@@ -50,6 +50,8 @@ pub struct Config {
     /// Where the cluster's secret is. Certificates follow from it unless `tls` names a folder, and
     /// the key between nodes in any case.
     pub cluster_secret: Option<SecretSource>,
+    /// How long certificates live that the node issues, to itself and to clients on its machine.
+    pub certificate_lifetime: Duration,
     /// What a node with the cluster's secret is called in its certificate; none for the name of
     /// the machine.
     pub name: Option<Name>,
@@ -167,6 +169,7 @@ impl Config {
             state,
             tls: None,
             cluster_secret: None,
+            certificate_lifetime: OWN_LIFETIME,
             name: None,
             rules: None,
             tokens: None,

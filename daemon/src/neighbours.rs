@@ -15,7 +15,8 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use nano_tls::{Bundle, Expect, Kind};
+use futures_util::{FutureExt, future::BoxFuture};
+use nano_tls::{Bundle, Credentials, Distrust, Expect, Kind, Role};
 use nano_wire::{
     Hop, InstanceId,
     control::{self, ControlReceiver, ControlSender},
@@ -30,7 +31,7 @@ use quinn::{ClientConfig, Connection, crypto::rustls::QuicClientConfig};
 use tokio::{
     net::lookup_host,
     runtime,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,9 @@ const COPYING: Duration = Duration::from_secs(30);
 /// Longest wait for what is on its way over a link that nobody needs any more.
 const FAREWELL: Duration = Duration::from_secs(30);
 
+/// The same, over a link to a node that is not to be trusted any more.
+const DISTRUSTED: Duration = Duration::from_secs(2);
+
 /// Pause between two attempts to reach a neighbour.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -63,6 +67,7 @@ pub struct Neighbours {
 /// What connections to other nodes are made with.
 struct Context {
     runtime: runtime::Handle,
+    credentials: Arc<Credentials>,
     config: ClientConfig,
     /// This start of the node, by which others know it.
     own: Boot,
@@ -116,6 +121,8 @@ struct Greeted {
     sender: ControlSender,
     receiver: ControlReceiver,
     limits: Limits,
+    /// What this node had to show when it was made.
+    shown: Arc<Bundle>,
 }
 
 impl Neighbours {
@@ -126,13 +133,13 @@ impl Neighbours {
     /// If the certificates cannot be used.
     pub fn new(
         runtime: runtime::Handle,
-        bundle: &Bundle,
+        credentials: Arc<Credentials>,
         own: Boot,
         limits: Limits,
         quotas: Arc<Quotas>,
         table: Published,
     ) -> nano_tls::Result<Self> {
-        let tls = bundle.client_config(Expect::Kind(Kind::Node))?;
+        let tls = credentials.client_config(Expect::Kind(Kind::Node))?;
         let crypto = QuicClientConfig::try_from(tls)
             .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
@@ -140,6 +147,7 @@ impl Neighbours {
         Ok(Self {
             context: Arc::new(Context {
                 runtime,
+                credentials,
                 config,
                 own,
                 limits,
@@ -254,72 +262,159 @@ async fn ask(context: &Context, dial: Dial) -> DialResult {
     DialResult::Alive(Answer { newer })
 }
 
-/// Keeps a link to a neighbour until nobody holds that any more.
+/// Keeps a link to a neighbour until nobody holds that any more. Another one takes its place
+/// before the certificates end that it was made with.
 async fn stay_connected(neighbour: Weak<Neighbour>, context: Arc<Context>) {
+    let mut due: Option<Attended> = None;
     while let Some((boot, address)) = neighbour
         .upgrade()
         .map(|neighbour| (neighbour.boot, neighbour.address.lock().clone()))
     {
-        match greet(&context, boot, &address).await {
-            Ok(greeted) => use_link(&neighbour, &context, greeted).await,
-            Err(error) => tracing::debug!(%boot, %error, "no way to another node"),
+        let attended = match (greet(&context, boot, &address).await, due.take()) {
+            (Ok(greeted), old) => {
+                let attended = Attended::begin(greeted, &neighbour, &context);
+                old.map(|old| context.tasks.spawn(old.leave()));
+                Some(attended)
+            }
+            (Err(error), old) => {
+                tracing::debug!(%boot, %error, "no way to another node");
+                old.map(Attended::for_now)
+            }
+        };
+        if let Some(mut attended) = attended
+            && attended.attend(&neighbour, &context).await == End::Due
+        {
+            due = Some(attended);
+        } else {
+            sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
         }
-        sleep(PAUSE.mul_f64(0.5 + fastrand::f64())).await;
     }
 }
 
-/// Publishes a link until it ends, the neighbour leaves, or nobody needs it.
-async fn use_link(neighbour: &Weak<Neighbour>, context: &Context, greeted: Greeted) {
-    let Greeted {
-        connection,
-        mut sender,
-        mut receiver,
-        limits,
-    } = greeted;
-    let config = LinkConfig {
-        own: context.limits,
-        peer: limits,
-        as_caller: Hop::Node,
-        as_callee: Hop::Node,
-        tasks: context.tasks.clone(),
-    };
-    // It calls by a connection of its own; by this one nobody does.
-    let nobody = context.quotas.of("node");
-    let switch = Switch::for_node(Arc::clone(&context.table), nobody);
-    let link = Link::start(connection, config, switch);
-    match neighbour.upgrade() {
-        Some(neighbour) => neighbour.link.store(Some(Arc::clone(&link))),
-        None => return link.close(Close::Done, "it is not needed"),
-    }
-    context.table.touch();
-    loop {
-        let message = tokio::select! {
-            message = receiver.recv() => message,
-            () = unneeded(neighbour) => {
-                // The last answers may have bodies that are still on their way.
-                link.drain();
-                let _ = timeout(FAREWELL, link.own_calls_ended()).await;
-                break;
-            }
+/// A link that is in use.
+struct Attended {
+    link: Arc<NodeLink>,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    /// Ends when another one is to take its place.
+    due: BoxFuture<'static, ()>,
+    distrust: BoxFuture<'static, Distrust>,
+    /// The node is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
+}
+
+/// What has become of a link.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Another one is to take its place.
+    Due,
+    /// It is gone.
+    Over,
+}
+
+impl Attended {
+    /// Starts a link, and has calls go out by it.
+    fn begin(greeted: Greeted, neighbour: &Weak<Neighbour>, context: &Context) -> Self {
+        let Greeted {
+            connection,
+            sender,
+            receiver,
+            limits,
+            shown,
+        } = greeted;
+        let certificates = transport::peer_certificates(&connection);
+        let credentials = || Arc::clone(&context.credentials);
+        let due = credentials().outdates(shown, certificates.clone());
+        let distrust = credentials().distrusts(certificates, Role::Server);
+        let config = LinkConfig {
+            own: context.limits,
+            peer: limits,
+            as_caller: Hop::Node,
+            as_callee: Hop::Node,
+            tasks: context.tasks.clone(),
         };
-        match message {
-            Ok((_, Control::Drain)) => {
-                link.drain();
-                context.table.touch();
-                link.own_calls_ended().await;
-                if sender.send(0, &Control::Drained).await.is_err() {
-                    break;
-                }
-            }
-            Ok(_) => {}
-            Err(_) => break,
+        // It calls by a connection of its own; by this one nobody does.
+        let nobody = context.quotas.of("node");
+        let switch = Switch::for_node(Arc::clone(&context.table), nobody);
+        let link = Link::start(connection, config, switch);
+        if let Some(neighbour) = neighbour.upgrade() {
+            neighbour.link.store(Some(Arc::clone(&link)));
+        }
+        context.table.touch();
+        Self {
+            link,
+            sender,
+            receiver,
+            due: due.boxed(),
+            distrust: distrust.boxed(),
+            cut_by: None,
         }
     }
-    if let Some(neighbour) = neighbour.upgrade() {
-        neighbour.link.store(None);
+
+    /// The same, in whose place no other one was to be had.
+    fn for_now(self) -> Self {
+        Self {
+            due: sleep(PAUSE).boxed(),
+            ..self
+        }
     }
-    context.table.touch();
-    link.close(Close::Done, "the link is over");
+
+    /// Until it ends, the neighbour leaves or is not to be trusted, nobody needs it, or it is due.
+    async fn attend(&mut self, neighbour: &Weak<Neighbour>, context: &Context) -> End {
+        let farewell = loop {
+            let message = tokio::select! {
+                message = self.receiver.recv() => message,
+                () = &mut self.due => return End::Due,
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    let node = self.link.connection().remote_address();
+                    tracing::warn!(%node, %why, "leaving a node");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    // It may have another certificate by now.
+                    return End::Due;
+                }
+                () = until(self.cut_by) => break Duration::ZERO,
+                // The last answers may have bodies that are still on their way.
+                () = unneeded(neighbour) => break FAREWELL,
+            };
+            match message {
+                Ok((_, Control::Drain)) => {
+                    self.link.drain();
+                    context.table.touch();
+                    self.link.own_calls_ended().await;
+                    if self.sender.send(0, &Control::Drained).await.is_err() {
+                        break Duration::ZERO;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => break Duration::ZERO,
+            }
+        };
+        self.link.drain();
+        context.table.touch();
+        let _ = timeout(farewell, self.link.own_calls_ended()).await;
+        if let Some(neighbour) = neighbour.upgrade() {
+            neighbour.link.store(None);
+        }
+        context.table.touch();
+        self.link.close(Close::Done, "the link is over");
+        End::Over
+    }
+
+    /// Lets calls end that went out by it, for another link has its place.
+    async fn leave(self) {
+        let limit = self.cut_by.map_or(FAREWELL, |_| DISTRUSTED);
+        self.link.drain();
+        let _ = timeout(limit, self.link.own_calls_ended()).await;
+        self.link
+            .close(Close::Done, "another connection has its place");
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until nobody holds a neighbour.
@@ -336,6 +431,7 @@ async fn greet(context: &Context, boot: Boot, address: &str) -> Result<Greeted, 
         reason,
     };
     let greeting = async {
+        let shown = context.credentials.current();
         let connection = connect(context, address).await?;
         let (mut sender, mut receiver) = control::open(&connection)
             .await
@@ -367,6 +463,7 @@ async fn greet(context: &Context, boot: Boot, address: &str) -> Result<Greeted, 
             sender,
             receiver,
             limits: welcome.limits,
+            shown,
         })
     };
     timeout(DIAL, greeting)

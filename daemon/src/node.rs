@@ -41,6 +41,7 @@ pub struct Node {
     quic: SocketAddr,
     http: SocketAddr,
     config: Config,
+    trust: Trust,
     session: Arc<SessionContext>,
     http_context: Arc<HttpContext>,
     accepting: CancellationToken,
@@ -108,7 +109,7 @@ impl Node {
         let state = StateFolder::hold(&config.state)?;
         let trust = Trust::load(&config, &state.tls())?;
         let access = Access::load(&config)?;
-        let server = quic::server_config(&trust.bundle).map_err(TrustError::from)?;
+        let server = quic::server_config(&trust.credentials).map_err(TrustError::from)?;
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
         let failed = CancellationToken::new();
@@ -122,7 +123,7 @@ impl Node {
         let joined = place(&config, &trust, boot, listeners.quic)?.map(|(identity, redis)| {
             let place = Place {
                 identity,
-                bundle: &trust.bundle,
+                credentials: Arc::clone(&trust.credentials),
                 redis,
                 settings: settings(&config),
                 limits,
@@ -152,7 +153,7 @@ impl Node {
             http: listeners.http,
             session: Arc::new(SessionContext {
                 about: About {
-                    identity: trust.bundle.identity().to_string(),
+                    identity: trust.credentials.current().identity().to_string(),
                     started: Instant::now(),
                     quic: listeners.quic,
                     http: listeners.http,
@@ -162,7 +163,8 @@ impl Node {
                 quotas,
                 access,
                 registry,
-                reach: Reach::new(trust.bundle, InstanceId(boot.0), limits),
+                reach: Reach::new(Arc::clone(&trust.credentials), InstanceId(boot.0), limits),
+                credentials: Arc::clone(&trust.credentials),
                 sessions: Sessions::new(config.max_connections),
                 strangers: Strangers::default(),
                 tasks: TaskTracker::new(),
@@ -181,13 +183,17 @@ impl Node {
             registry: registry_thread,
             replication,
             config,
+            trust,
             _state: state,
         };
         let started = node
             .start_threads(listeners, &server, &endpoint)
             .and_then(|()| node.tell_ready());
         match started {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                tokio::spawn(nano_tls::keep(Arc::downgrade(&node.trust.credentials)));
+                Ok(node)
+            }
             Err(error) => {
                 node.accepting.cancel();
                 node.serving.cancel();
@@ -214,6 +220,7 @@ impl Node {
     pub fn reload(&self) -> Reload {
         Reload::new(
             Arc::clone(&self.session.access),
+            Arc::clone(&self.session.credentials),
             self.session.registry.clone(),
         )
     }
@@ -364,7 +371,7 @@ fn place(
         boot,
         node: InstanceId(boot.0),
         address,
-        authority: *trust.bundle.fingerprint().as_bytes(),
+        authority: *trust.credentials.current().fingerprint().as_bytes(),
     };
     let redis = RedisOptions {
         access: config.redis_files.load(url)?,

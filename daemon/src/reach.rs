@@ -6,10 +6,11 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use nano_tls::{Bundle, Expect, Identity};
+use nano_tls::{Credentials, Expect, Identity};
 use nano_wire::{
     InstanceId, control,
     message::{Control, Dial, Hello, Limits, OLDEST_VERSION, VERSION},
@@ -36,7 +37,7 @@ const ATTEMPTS: usize = 256;
 
 /// What instances are dialled with.
 pub struct Reach {
-    bundle: Bundle,
+    credentials: Arc<Credentials>,
     own: InstanceId,
     limits: Limits,
     dialer: Dialer,
@@ -57,9 +58,9 @@ pub struct Listening {
 
 impl Reach {
     /// As the node that greets as `own`.
-    pub fn new(bundle: Bundle, own: InstanceId, limits: Limits) -> Self {
+    pub fn new(credentials: Arc<Credentials>, own: InstanceId, limits: Limits) -> Self {
         Self {
-            bundle,
+            credentials,
             own,
             limits,
             dialer: Dialer::default(),
@@ -138,9 +139,9 @@ impl Reach {
 
     fn config(&self, identity: &Identity) -> Result<ClientConfig, String> {
         let expect = Expect::Identity(identity.clone());
-        let tls = self.bundle.client_config(expect).map_err(text)?;
+        let tls = self.credentials.client_config(expect).map_err(text)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(text)?;
-        let mut config = ClientConfig::new(std::sync::Arc::new(crypto));
+        let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(transport::config());
         Ok(config)
     }

@@ -660,8 +660,8 @@ impl Actor {
 }
 
 /// Whether a registration may take the place of an earlier one of the same instance. A
-/// later one of the same process does, and the connection that it had before is of no more
-/// use to it.
+/// later one of the same process does. The connection that it had before is of no more use
+/// to it, unless it has said that it is: then the instance ends it itself.
 fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     let (id, pattern) = (member.instance.id, &member.pattern);
     if known.incarnation > member.incarnation {
@@ -671,6 +671,7 @@ fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
     if !known.instance.is_elsewhere()
         && let Some(link) = known.instance.link()
         && known.instance.session != member.instance.session
+        && !known.instance.is_moving()
     {
         link.close(
             Close::Replaced,

@@ -10,9 +10,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use nano_tls::Credentials;
 use tokio::{
     signal::unix::Signal,
     time::{MissedTickBehavior, interval},
@@ -29,6 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The parts that can be read anew.
 pub struct Reload {
     access: Arc<Access>,
+    credentials: Arc<Credentials>,
     registry: Registry,
 }
 
@@ -36,18 +38,27 @@ pub struct Reload {
 type Stamp = Option<(u64, i64, i64, u64)>;
 
 impl Reload {
-    pub(crate) fn new(access: Arc<Access>, registry: Registry) -> Self {
-        Self { access, registry }
+    pub(crate) fn new(
+        access: Arc<Access>,
+        credentials: Arc<Credentials>,
+        registry: Registry,
+    ) -> Self {
+        Self {
+            access,
+            credentials,
+            registry,
+        }
     }
 
     /// Reloads on each SIGHUP, and when a file is another than before; as long as it is polled.
+    /// Credentials look at their files by themselves.
     pub async fn follow(self, mut hangups: Signal) -> Infallible {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut known = self.stamps();
         loop {
             tokio::select! {
-                _ = hangups.recv() => {}
+                _ = hangups.recv() => self.reload_certificates(),
                 _ = look.tick() => {
                     let found = self.stamps();
                     if found == known {
@@ -60,7 +71,13 @@ impl Reload {
         }
     }
 
-    /// Reads each part anew.
+    fn reload_certificates(&self) {
+        if !self.credentials.reload(SystemTime::now()) {
+            tracing::info!("no other certificates than before");
+        }
+    }
+
+    /// Reads rules and tokens anew.
     async fn reload(&self) {
         match self.access.reload() {
             Ok(()) => {

@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, thread};
 
-use nano_tls::Bundle;
+use nano_tls::Credentials;
 use nano_wire::message::Limits;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +20,11 @@ use crate::{
 const QUEUE: usize = 1024;
 
 /// What makes a node a member.
-pub struct Place<'a> {
+pub struct Place {
     /// Who it is.
     pub identity: Identity,
     /// What it shows to other nodes.
-    pub bundle: &'a Bundle,
+    pub credentials: Arc<Credentials>,
     /// Where Redis is.
     pub redis: RedisOptions,
     /// How patient it is.
@@ -71,7 +71,7 @@ pub struct ReplicationThread(thread::JoinHandle<()>);
 /// If there is no thread, the certificates cannot be used, or Redis is another cluster's.
 /// It may be away, and come later.
 pub fn join(
-    place: Place<'_>,
+    place: Place,
     failed: CancellationToken,
 ) -> Result<(Joined, ReplicationThread), ReplicationError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,7 +79,7 @@ pub fn join(
         .build()?;
     let neighbours = Neighbours::new(
         runtime.handle().clone(),
-        place.bundle,
+        place.credentials,
         place.identity.boot,
         place.limits,
         place.quotas,

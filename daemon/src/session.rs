@@ -8,14 +8,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use nano_client::identity_of;
 use nano_routing::Pattern;
-use nano_tls::Kind;
+use nano_tls::{Credentials, Distrust, Kind};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
     inspect::{LONGEST_WATCH, ListRoutes},
     lane::{Link, LinkConfig},
     message::{ADDRESS_LIMIT, Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
-    transport::Close,
+    transport::{self, Close},
 };
 use quinn::Connection;
 use tokio::{
@@ -44,6 +44,10 @@ use told_rules::ToldRules;
 /// Longest wait for a peer's greeting.
 const GREETING: Duration = Duration::from_secs(5);
 
+mod standing;
+
+use standing::Standing;
+
 /// Requests of one session that may be under way in the registry; further ones wait on
 /// the wire.
 const REQUESTS: usize = 256;
@@ -71,6 +75,8 @@ pub struct SessionContext {
     pub access: Arc<Access>,
     /// Where registrations go.
     pub registry: Registry,
+    /// Whom the node trusts.
+    pub credentials: Arc<Credentials>,
     /// How instances are dialled back.
     pub reach: Reach,
     /// Who else is connected.
@@ -118,6 +124,8 @@ enum Asked {
     Change(u64),
     /// To be followed by the end of its calls.
     Leave(u64),
+    /// It did not ask for it: it is to leave.
+    Dismissal,
 }
 
 /// Becomes where an instance can be called without a node.
@@ -162,6 +170,8 @@ struct Session {
     rules: watch::Receiver<u64>,
     /// What becomes of them, from the first one on.
     changes: Option<broadcast::Receiver<Changes>>,
+    /// Whether it may stay.
+    standing: Standing,
 }
 
 /// Learns who the peer is and tells it who we are.
@@ -235,6 +245,7 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
         rules: context.access.revisions(),
         next_news: Instant::now(),
         changes: None,
+        standing: Standing::new(&context.credentials, connection),
     })
 }
 
@@ -259,6 +270,7 @@ impl Session {
             } else {
                 &context.sessions.drain_callers
             };
+            let over = self.standing.over();
             tokio::select! {
                 message = self.receiver.recv(), if self.requests.len() < REQUESTS => {
                     let (id, message) = message?;
@@ -299,6 +311,15 @@ impl Session {
                 () = drain.cancelled(), if !self.told => {
                     self.told = true;
                     self.sender.send(0, &Control::Drain).await?;
+                }
+                why = self.standing.lost() => self.dismiss(&why, context).await?,
+                () = self.link.own_calls_ended(), if self.standing.has_let_go() => {
+                    self.close_dismissed();
+                    return Ok(());
+                }
+                () = over => {
+                    self.close_dismissed();
+                    return Ok(());
                 }
             }
         }
@@ -342,7 +363,15 @@ impl Session {
                 }
                 None => self.end_calls(id),
             },
-            Control::Drained => self.place.drained(),
+            Control::Drained => {
+                self.place.drained();
+                self.standing.peer_drained();
+            }
+            Control::Leaving => {
+                if let Some(instance) = &self.instance {
+                    instance.moves();
+                }
+            }
             Control::AskSet(ask) if self.is_node => {
                 let copy = context.registry.copy(ask.held).await;
                 set_copy::send(&mut self.sender, id, copy).await?;
@@ -404,7 +433,6 @@ impl Session {
             | Control::Welcome(_)
             | Control::Done
             | Control::Refused(_)
-            | Control::Leaving
             | Control::SetPage(_)
             | Control::Resolved(_)
             | Control::Changed(_)
@@ -489,7 +517,40 @@ impl Session {
                 self.end_calls(id);
                 Ok(())
             }
+            (Asked::Dismissal, result) => {
+                if let Err(error) = result {
+                    tracing::warn!(identity = self.usage.identity(), %error, "a dismissal was not recorded");
+                }
+                self.link.drain();
+                Ok(())
+            }
         }
+    }
+
+    /// Has a peer leave that is not to be trusted any more: its routes go at once, what it is
+    /// asked and asks is ended.
+    async fn dismiss(
+        &mut self,
+        why: &Distrust,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        let peer = self.link.connection().remote_address();
+        tracing::warn!(%peer, identity = self.usage.identity(), %why, "ending a session");
+        self.is_leaving = true;
+        self.told = true;
+        match &self.instance {
+            Some(instance) => {
+                let instance = Arc::clone(instance);
+                let leave = |done| Command::Leave { instance, done };
+                self.ask(Asked::Dismissal, context, leave).await;
+            }
+            None => self.link.drain(),
+        }
+        self.sender.send(0, &Control::Drain).await
+    }
+
+    fn close_dismissed(&self) {
+        self.link.close(Close::Refused, &self.standing.reason());
     }
 
     /// Answers with a page of the routes, or that there is nothing new to tell of them.

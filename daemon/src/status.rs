@@ -1,8 +1,12 @@
 //! How the node does, for whoever asks: figures that others keep are put together here.
 //! Nothing is counted for the question, and nothing waits for it.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use nano_tls::Bundle;
 use nano_wire::inspect::{Added, RedisState, Room, Status};
 
 use tokio::time::Instant;
@@ -47,6 +51,7 @@ pub fn status(context: &SessionContext) -> Status {
         listed: Vec::new(),
         added: Added {
             withheld: context.registry.withheld() as u64,
+            ..ends(&context.credentials.current())
         },
     };
     if let Some(outlook) = outlook {
@@ -58,6 +63,14 @@ pub fn status(context: &SessionContext) -> Status {
 
 /// The node's program and version.
 pub const AGENT: &str = concat!("nanod/", env!("CARGO_PKG_VERSION"));
+
+fn ends(bundle: &Bundle) -> Added {
+    let seconds = |end: SystemTime| Some(end.duration_since(UNIX_EPOCH).ok()?.as_secs());
+    Added {
+        certificate_ends: seconds(bundle.validity().not_after),
+        revocations_end: bundle.next_revocations().and_then(seconds),
+    }
+}
 
 fn redis(outlook: &Outlook) -> RedisState {
     let standing = outlook.standing;

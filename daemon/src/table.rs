@@ -59,6 +59,8 @@ pub struct Instance {
     pub session: u64,
     way: Way,
     leaving: AtomicBool,
+    /// It will come back on another connection, and goes on with this one as long as it needs it.
+    moving: AtomicBool,
     lost: AtomicBool,
     lost_since: OnceLock<Instant>,
     /// Where it can be called without a node.
@@ -198,6 +200,7 @@ impl Instance {
             session: SESSIONS.fetch_add(1, Ordering::Relaxed),
             way,
             leaving: AtomicBool::new(false),
+            moving: AtomicBool::new(false),
             direct: ArcSwapOption::empty(),
             lost: AtomicBool::new(false),
             lost_since: OnceLock::new(),
@@ -261,6 +264,16 @@ impl Instance {
     /// Notes where it can be called without a node.
     pub fn reached_at(&self, address: Option<String>) {
         self.direct.store(address.map(Arc::new));
+    }
+
+    /// Notes that it will come back on another connection, without need to end this one.
+    pub fn moves(&self) {
+        self.moving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has said so.
+    pub fn is_moving(&self) -> bool {
+        self.moving.load(Ordering::Relaxed)
     }
 
     /// It takes no more calls.

@@ -1,16 +1,21 @@
-//! Whom a node trusts and who trusts it: its configuration comes in, certificates and, where there
-//! is a cluster's secret, the key between nodes go out. The files and the secret own the state.
+//! Whom a node trusts and who trusts it: its configuration comes in, credentials and, where there
+//! is a cluster's secret, the key between nodes go out. The files and the secret own the state;
+//! the credentials follow the files as long as the node runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
-use nano_tls::{Bundle, ClusterKey, Kind, Name, Secret, SecretSource};
+use nano_tls::{ClusterKey, Credentials, Kind, Name, Secret, SecretSource, Source};
 
 use crate::config::Config;
 
 /// What makes a node a member.
 pub struct Trust {
-    /// Its certificates, and the authorities of its peers'.
-    pub bundle: Bundle,
+    /// Its certificates, and whom it trusts.
+    pub credentials: Arc<Credentials>,
     /// The key of what nodes sign for each other; none without the cluster's secret.
     pub cluster_key: Option<ClusterKey>,
 }
@@ -41,35 +46,38 @@ impl Trust {
     pub fn load(config: &Config, own: &Path) -> Result<Self, TrustError> {
         let secret = config.cluster_secret.as_ref();
         let secret = secret.map(SecretSource::load).transpose()?;
-        let bundle = match (&config.tls, &secret) {
-            (Some(folder), _) => of_site(folder)?,
-            (None, Some(secret)) => of_secret(secret, config)?,
-            (None, None) => nano_tls::set_up(own)?.node,
-        };
-        tracing::info!(identity = %bundle.identity(), authority = %bundle.fingerprint(), "certificates");
+        let lifetime = config.certificate_lifetime;
+        let credentials = Credentials::open(match (&config.tls, &secret) {
+            (Some(folder), _) => Source::Folder(folder.clone()),
+            (None, Some(secret)) => Source::Secret {
+                secret: SecretSource::Given(secret.clone()),
+                name: name(config),
+                lifetime,
+            },
+            (None, None) => Source::Own {
+                folder: own.to_owned(),
+                lifetime,
+            },
+        })?;
+        let current = credentials.current();
+        if let (Some(folder), false) = (&config.tls, current.identity().kind() == Kind::Node) {
+            return Err(TrustError::Identity {
+                folder: folder.clone(),
+                found: current.identity().to_string(),
+            });
+        }
+        tracing::info!(identity = %current.identity(), authority = %current.fingerprint(), "certificates");
         let cluster_key = secret.as_ref().map(Secret::cluster_key);
         Ok(Self {
-            bundle,
+            credentials,
             cluster_key,
         })
     }
 }
 
-fn of_site(folder: &Path) -> Result<Bundle, TrustError> {
-    let bundle = Bundle::load(folder)?;
-    if bundle.identity().kind() != Kind::Node {
-        return Err(TrustError::Identity {
-            folder: folder.to_owned(),
-            found: bundle.identity().to_string(),
-        });
-    }
-    Ok(bundle)
-}
-
-fn of_secret(secret: &Secret, config: &Config) -> nano_tls::Result<Bundle> {
-    let name = config.name.clone().unwrap_or_else(|| {
+fn name(config: &Config) -> Name {
+    config.name.clone().unwrap_or_else(|| {
         let machine = rustix::system::uname();
         Name::nearest(Kind::Node, &machine.nodename().to_string_lossy())
-    });
-    secret.bundle(name)
+    })
 }

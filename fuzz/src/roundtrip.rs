@@ -250,6 +250,8 @@ fn status(source: &mut Unstructured<'_>) -> Result<Status> {
         listed: Vec::new(),
         added: Added {
             withheld: source.arbitrary()?,
+            certificate_ends: source.arbitrary()?,
+            revocations_end: source.arbitrary()?,
         },
     };
     let mut room = Room::new();

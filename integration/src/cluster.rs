@@ -196,7 +196,9 @@ impl Cluster {
     pub async fn peer(&self, node: usize, name: &str) -> Peer {
         let secret = Secret::new(SECRET).expect("it is long enough");
         let name = name.parse().expect("a name");
-        let bundle = secret.bundle(name).expect("who has the secret is let in");
+        let bundle = secret
+            .bundle(&name, nano_tls::OWN_LIFETIME)
+            .expect("who has the secret is let in");
         let tls = bundle.client_config(Expect::Kind(Kind::Node));
         let tls = tls.expect("TLS can be configured");
         let dialled = Peer::dial(&self.nodes[node], tls, transport::config()).await;

@@ -44,6 +44,12 @@ impl Load {
         Self::of(client, "a:1", callers, PAUSE, task)
     }
 
+    /// The same of a subject that service processes serve.
+    #[must_use]
+    pub fn of_processes(client: &Client, subject: &str, callers: usize) -> Self {
+        Self::of(client, subject, callers, PAUSE, &json!({"Do": "name"}))
+    }
+
     fn of(client: &Client, subject: &str, callers: usize, pause: Duration, task: &Value) -> Self {
         let answered = Arc::new(AtomicUsize::new(0));
         let end = Arc::new(AtomicBool::new(false));

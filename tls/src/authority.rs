@@ -1,10 +1,10 @@
 //! The authority: a trust domain comes in, bundles that its members trust go out.
 //!
-//! `ca.pem` and `ca-key.pem` own the state. The certificate names its trust domain in its one URI,
-//! `spiffe://<trust domain>`, as SPIFFE has it, so that the two files are all there is to keep.
+//! `ca.pem` and `ca-key.pem` own the state, with `crl.pem`, what is revoked, and `issued`. The certificate names its trust domain in its one URI,
+//! `spiffe://<trust domain>`, as SPIFFE has it, so that these files are all there is to keep.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -14,11 +14,13 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::bundle::{Bundle, PemTexts};
+use crate::bundle::{Bundle, CA_FILE, CRL_FILE, PemTexts};
 use crate::config::provider;
 use crate::fingerprint::Fingerprint;
 use crate::folder::{self, Access, Entry, Folder};
 use crate::identity::{authority_uri, check_trust_domain, parse_authority_uri};
+use crate::ledger::Ledger;
+use crate::revocation::List;
 use crate::{Error, Identity, Name, Result, TRUST_DOMAIN, leaf};
 
 /// How long a party's certificate lives unless told otherwise: 397 days.
@@ -29,10 +31,22 @@ pub const LEAF_LIFETIME: Duration = Duration::from_secs(397 * DAY);
 pub struct Authority {
     trust_domain: String,
     ca_pem: String,
+    crl_pem: Option<String>,
+    /// Where its files are, if it has any.
+    folder: Option<PathBuf>,
     fingerprint: Fingerprint,
     not_after: SystemTime,
     /// The key lives in here; its `Debug` leaves the key out.
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// Whose certificates are to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoke {
+    /// All that the authority has issued to this party and that are valid yet.
+    Name(Name),
+    /// The one in this file.
+    Certificate(PathBuf),
 }
 
 impl Authority {
@@ -48,8 +62,10 @@ impl Authority {
         let ca_pem = folder::read(&ca_path, Access::Public, LOST)?;
         let key_pem = folder::read(&key_path, Access::Secret, LOST)?;
         let key = parse_key(&key_pem).map_err(|error| error.in_file(&key_path, RESTORE))?;
-        let (authority, certified) =
+        let (mut authority, certified) =
             Self::parse(ca_pem, key).map_err(|error| error.in_file(&ca_path, RESTORE))?;
+        authority.crl_pem = folder::read_if_there(&dir.join(CRL_FILE), Access::Public)?;
+        authority.folder = Some(dir.to_owned());
         if certified != authority.issuer.key().public_key_raw() {
             return Err(Error::KeyMismatch {
                 certificate: ca_path,
@@ -75,6 +91,10 @@ impl Authority {
     /// What a party needs to be `name` in this trust domain, with a new key. The certificate
     /// begins five minutes back, for clocks that are behind, and never outlives the authority's.
     pub fn issue(&self, name: &Name, lifetime: Duration) -> Result<Bundle> {
+        self.issue_with(name, lifetime, self.ca_pem.clone())
+    }
+
+    fn issue_with(&self, name: &Name, lifetime: Duration, ca: String) -> Result<Bundle> {
         let now = SystemTime::now();
         if self.not_after <= now {
             return Err(Error::AuthorityExpired {
@@ -86,13 +106,72 @@ impl Authority {
             .map_or(self.not_after, |end| end.min(self.not_after));
         let identity = Identity::of(self.trust_domain.as_str(), name.clone())?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let validity = now - CLOCK_SKEW..end;
+        // A certificate that is to live for seconds may not seem half over when it begins.
+        let validity = now - CLOCK_SKEW.min(lifetime / 10)..end;
         let certificate = leaf_params(&identity, validity)?.signed_by(&key, &self.issuer)?;
         Bundle::from_pem(PemTexts {
-            ca: self.ca_pem.clone(),
+            ca,
             cert: certificate.pem(),
             key: key.serialize_pem(),
+            crl: self.crl_pem.clone(),
         })
+    }
+
+    /// As [`issue`](Self::issue), with the files written into `dir`. An authority that has files
+    /// notes there what it has issued, so that it can be revoked by name.
+    pub fn issue_into(&self, dir: &Path, name: &Name, lifetime: Duration) -> Result<Bundle> {
+        let bundle = self.issue(name, lifetime)?;
+        self.note(&bundle)?;
+        bundle.write(dir)?;
+        Ok(bundle)
+    }
+
+    /// Puts a new certificate and key for the same party into its folder `dir`, as by
+    /// [`issue_into`](Self::issue_into). Without a lifetime it gets what the old one had. Other
+    /// authorities that the party trusts, it goes on to trust.
+    pub fn renew(&self, dir: &Path, lifetime: Option<Duration>) -> Result<Bundle> {
+        let old = Bundle::load(dir)?;
+        let identity = old.identity();
+        if identity.trust_domain() != self.trust_domain {
+            return Err(Error::ForeignPeer {
+                peer: identity.clone(),
+                trust_domain: self.trust_domain.clone(),
+            });
+        }
+        let name = Name::new(identity.kind(), identity.name())?;
+        let lifetime = lifetime.unwrap_or(old.validity().length());
+        let ca = match old.fingerprints().contains(&self.fingerprint) {
+            true => old.trusted_pem().0,
+            false => &self.ca_pem,
+        };
+        let bundle = self.issue_with(&name, lifetime, ca.to_owned())?;
+        self.note(&bundle)?;
+        bundle.write(dir)?;
+        Ok(bundle)
+    }
+
+    /// Puts certificates on the list of those that are not to be trusted any more: `crl.pem` beside
+    /// the authority's own files. How many were not on it.
+    pub fn revoke(&self, whose: &Revoke) -> Result<usize> {
+        let dir = self.folder.as_deref().unwrap_or(Path::new(""));
+        let folder = Folder::open(dir)?;
+        let now = SystemTime::now();
+        let serials = self.serials(whose, &folder, now)?;
+        // Another one may have added to it since it was loaded.
+        let last = folder.read_if_there(CRL_FILE, Access::Public)?;
+        let mut list = List::after(last.as_deref())
+            .map_err(|error| error.in_file(dir.join(CRL_FILE), RESTORE))?;
+        let added = serials
+            .iter()
+            .filter(|serial| list.revoke(serial, now))
+            .count();
+        let text = list.sign(&self.issuer, now, self.not_after)?;
+        folder.replace(&[Entry {
+            name: CRL_FILE,
+            text: &text,
+            access: Access::Public,
+        }])?;
+        Ok(added)
     }
 
     /// The trust domain.
@@ -139,7 +218,51 @@ impl Authority {
             Self::create(trust_domain)?
         };
         authority.write_into(&folder)?;
-        Ok(authority)
+        drop(folder);
+        Self::load(dir)
+    }
+
+    fn note(&self, bundle: &Bundle) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let folder = Folder::open(folder)?;
+        let mut ledger = Ledger::read(&folder, SystemTime::now())?;
+        ledger.add(bundle);
+        ledger.write(&folder)
+    }
+
+    /// Its revocation list as text, if it has any.
+    pub(crate) fn crl_pem(&self) -> Option<&str> {
+        self.crl_pem.as_deref()
+    }
+
+    /// The serial numbers of what is to be revoked, of which there is at least one.
+    fn serials(&self, whose: &Revoke, folder: &Folder, now: SystemTime) -> Result<Vec<Vec<u8>>> {
+        match whose {
+            Revoke::Name(name) => {
+                let identity = Identity::of(self.trust_domain.as_str(), name.clone())?;
+                let ledger = Ledger::read(folder, now)?;
+                let serials: Vec<_> = ledger.of(&identity.to_string()).map(Vec::from).collect();
+                match serials.is_empty() {
+                    true => Err(Error::NotIssued { identity }),
+                    false => Ok(serials),
+                }
+            }
+            Revoke::Certificate(path) => {
+                let text = folder::read(path, Access::Public, "name a certificate in PEM")?;
+                let der = CertificateDer::from_pem_slice(text.as_bytes())
+                    .map_err(|error| pem_error("certificate", &error))
+                    .map_err(|error| error.in_file(path, "name a certificate in PEM"))?;
+                let certificate = leaf::parse(&der)?;
+                let own = CertificateDer::from_pem_slice(self.ca_pem.as_bytes())
+                    .map_err(|error| pem_error("certificate", &error))?;
+                if certificate.issuer().as_raw() != leaf::parse(&own)?.subject().as_raw() {
+                    return Err(Error::NotOurs { path: path.clone() });
+                }
+                Ok(vec![certificate.raw_serial().to_vec()])
+            }
+        }
     }
 
     fn with_key(trust_domain: &str, key: KeyPair) -> Result<Self> {
@@ -155,11 +278,8 @@ impl Authority {
     /// The authority of the first certificate in `ca_pem`, and the public key certified there.
     /// More certificates may follow, of authorities that are on their way in or out.
     fn parse(ca_pem: String, key: KeyPair) -> Result<(Self, Vec<u8>)> {
-        let der =
-            CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| Error::Pem {
-                what: "certificate",
-                why: error.to_string(),
-            })?;
+        let der = CertificateDer::from_pem_slice(ca_pem.as_bytes())
+            .map_err(|error| pem_error("certificate", &error))?;
         let certificate = leaf::parse(&der)?;
         if !certificate.is_ca() {
             return Err(Error::Certificate("it is not an authority's".into()));
@@ -172,6 +292,8 @@ impl Authority {
         let authority = Self {
             trust_domain,
             ca_pem,
+            crl_pem: None,
+            folder: None,
             fingerprint,
             not_after,
             issuer,
@@ -268,14 +390,18 @@ pub(crate) fn serial_number(mut bytes: [u8; 16]) -> SerialNumber {
 }
 
 fn parse_key(pem: &str) -> Result<KeyPair> {
-    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| Error::Pem {
-        what: "private key",
-        why: error.to_string(),
-    })?;
+    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| pem_error("private key", &error))?;
     KeyPair::try_from(&der).map_err(|error| Error::Key(error.to_string()))
 }
 
-const CA_FILE: &str = "ca.pem";
+fn pem_error(what: &'static str, error: &rustls_pki_types::pem::Error) -> Error {
+    Error::Pem {
+        what,
+        why: error.to_string(),
+    }
+}
+
 const KEY_FILE: &str = "ca-key.pem";
 
 const LOST: &str = "restore it from a backup, or move the folder away and make a new authority, \

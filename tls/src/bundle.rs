@@ -1,5 +1,5 @@
-//! What one party needs: `ca.pem`, `cert.pem` and `key.pem` come in, a checked [`Bundle`] goes
-//! out, and the other way round. The files own the state; a bundle is a copy that never changes.
+//! What one party needs: `ca.pem`, `cert.pem`, `key.pem` and perhaps `crl.pem` come in, a checked
+//! [`Bundle`] goes out, and the other way round. The files own the state; a bundle is a copy that never changes.
 //!
 //! The files may be the site's own: `ca.pem` with several authorities, `cert.pem` with a chain.
 
@@ -9,25 +9,26 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use rustls::InconsistentKeys;
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::provider;
 use crate::fingerprint::Fingerprint;
-use crate::folder::{self, Access, Entry, Folder};
+use crate::folder::{self, Access, Entry, Folder, Stamp};
 use crate::leaf::Leaf;
-use crate::shown::{Renewed, Shown};
-use crate::{Authority, Error, Identity, Name, Result};
+use crate::revocation::Revocations;
+use crate::trusted::{Role, Trusted};
+use crate::{Error, Identity, Result, Validity};
 
-/// One party's certificate with its key, and the authorities it trusts.
+/// One party's certificate with its key, the authorities it trusts, and what they have revoked.
+#[derive(Clone)]
 pub struct Bundle {
     pem: PemTexts,
     leaf: Leaf,
-    pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) shown: Arc<Shown>,
-    fingerprints: Vec<Fingerprint>,
+    pub(crate) trusted: Arc<Trusted>,
+    pub(crate) certified: Arc<CertifiedKey>,
 }
 
 impl Bundle {
@@ -51,23 +52,22 @@ impl Bundle {
 
     /// Writes the files into `dir`, replacing those of an older bundle; other files stay.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        Folder::open(dir)?.replace(&[
+        let public = |name, text| Entry {
+            name,
+            text,
+            access: Access::Public,
+        };
+        let mut files = vec![
             Entry {
                 name: KEY_FILE,
                 text: &self.pem.key,
                 access: Access::Secret,
             },
-            Entry {
-                name: CERT_FILE,
-                text: &self.pem.cert,
-                access: Access::Public,
-            },
-            Entry {
-                name: LAST_FILE,
-                text: &self.pem.ca,
-                access: Access::Public,
-            },
-        ])
+            public(CERT_FILE, &self.pem.cert),
+        ];
+        files.extend(self.pem.crl.iter().map(|crl| public(CRL_FILE, crl)));
+        files.push(public(LAST_FILE, &self.pem.ca));
+        Folder::open(dir)?.replace(&files)
     }
 
     /// Who the party is.
@@ -75,35 +75,37 @@ impl Bundle {
         &self.leaf.identity
     }
 
-    /// When the party's certificate expires.
-    pub fn not_after(&self) -> SystemTime {
-        self.leaf.not_after
+    /// From when to when the party's certificate is valid.
+    pub fn validity(&self) -> Validity {
+        self.leaf.validity
+    }
+
+    /// Its serial number.
+    pub fn serial(&self) -> &[u8] {
+        &self.leaf.serial
+    }
+
+    /// When the party needs a newer revocation list, if it has any.
+    pub fn next_revocations(&self) -> Option<SystemTime> {
+        self.trusted.revocations().next_update()
     }
 
     /// What tells the party's authority from any other: of the certificates in `ca.pem` the
     /// first one's.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprints[0]
+        self.fingerprints()[0]
     }
 
     /// Those of all the authorities that the party trusts, which are several while one is
     /// replaced; its own comes first.
     pub fn fingerprints(&self) -> &[Fingerprint] {
-        &self.fingerprints
+        self.trusted.fingerprints()
     }
 
-    /// A bundle that issues itself a new certificate, for new connections, whenever half of the
-    /// old one's life is over. Its files would hold the first.
-    pub(crate) fn renewing(authority: Authority, name: Name, lifetime: Duration) -> Result<Self> {
-        let renewed = Renewed::new(authority, name, lifetime)?;
-        let first = renewed.at(SystemTime::now());
-        Ok(Self {
-            pem: first.pem.clone(),
-            leaf: first.leaf.clone(),
-            roots: Arc::clone(&first.roots),
-            fingerprints: first.fingerprints.clone(),
-            shown: Arc::new(Shown::Renewed(Box::new(renewed))),
-        })
+    /// Whether those who trust the same would let the party in, in either role.
+    pub fn is_good(&self, now: SystemTime) -> bool {
+        let is_good = |role| self.trusted.check(&self.certified.cert, role, now).is_ok();
+        is_good(Role::Server) && is_good(Role::Client)
     }
 
     /// A bundle that is in no folder yet.
@@ -111,20 +113,9 @@ impl Bundle {
         Self::parse(Path::new(""), pem)
     }
 
-    /// The authorities' certificates, as text.
-    pub(crate) fn ca_pem(&self) -> &str {
-        &self.pem.ca
-    }
-
-    /// Whether the certificate's life has begun, and no more than half of it is over.
-    pub(crate) fn is_in_first_half(&self, now: SystemTime) -> bool {
-        let Leaf {
-            not_before,
-            not_after,
-            ..
-        } = self.leaf;
-        let life = not_after.duration_since(not_before).unwrap_or_default();
-        (not_before..=not_before + life / 2).contains(&now)
+    /// The authorities' certificates and their revocation lists, as text.
+    pub(crate) fn trusted_pem(&self) -> (&str, Option<&str>) {
+        (&self.pem.ca, self.pem.crl.as_deref())
     }
 
     /// Checks what the files say; `dir` is where an error says they are.
@@ -132,8 +123,8 @@ impl Bundle {
         let (ca_path, cert_path, key_path) =
             (dir.join(CA_FILE), dir.join(CERT_FILE), dir.join(KEY_FILE));
 
-        let (roots, fingerprints) =
-            parse_roots(&pem.ca).map_err(|error| error.in_file(ca_path, FIX))?;
+        let authorities =
+            parse_certificates(&pem.ca).map_err(|error| error.in_file(ca_path.as_path(), FIX))?;
         let chain = parse_certificates(&pem.cert)
             .map_err(|error| error.in_file(cert_path.as_path(), FIX))?;
         let leaf = chain
@@ -149,6 +140,14 @@ impl Bundle {
             })
             .map_err(|error| error.in_file(key_path.as_path(), FIX))?;
 
+        let issuers = [&authorities[..], &chain[1..]].concat();
+        let revocations = match &pem.crl {
+            Some(crl) => Revocations::parse(crl, &issuers, SystemTime::now())
+                .map_err(|error| error.in_file(dir.join(CRL_FILE), FIX_LIST))?,
+            None => Revocations::default(),
+        };
+        let trusted = Trusted::new(authorities, revocations, leaf.identity.trust_domain())
+            .map_err(|error| error.in_file(ca_path, FIX))?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // A key that cannot tell its public half is taken at its word, as rustls does.
@@ -163,9 +162,8 @@ impl Bundle {
         Ok(Self {
             pem,
             leaf,
-            roots: Arc::new(roots),
-            shown: Arc::new(Shown::Fixed(Arc::new(certified))),
-            fingerprints,
+            trusted: Arc::new(trusted),
+            certified: Arc::new(certified),
         })
     }
 }
@@ -175,17 +173,18 @@ impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bundle")
             .field("identity", &self.leaf.identity)
-            .field("not_after", &self.leaf.not_after)
+            .field("not_after", &self.leaf.validity.not_after)
             .finish_non_exhaustive()
     }
 }
 
-/// The three files, as text.
+/// The files, as text.
 #[derive(Clone, PartialEq)]
 pub(crate) struct PemTexts {
     pub(crate) ca: String,
     pub(crate) cert: String,
     pub(crate) key: String,
+    pub(crate) crl: Option<String>,
 }
 
 impl PemTexts {
@@ -204,21 +203,9 @@ impl PemTexts {
             ca: folder::read(&dir.join(CA_FILE), Access::Public, MISSING)?,
             cert: folder::read(&dir.join(CERT_FILE), Access::Public, MISSING)?,
             key: folder::read(&dir.join(KEY_FILE), Access::Secret, MISSING)?,
+            crl: folder::read_if_there(&dir.join(CRL_FILE), Access::Public)?,
         })
     }
-}
-
-/// The authorities, and their fingerprints, of which there is at least one.
-fn parse_roots(pem: &str) -> Result<(RootCertStore, Vec<Fingerprint>)> {
-    let certificates = parse_certificates(pem)?;
-    let fingerprints = certificates.iter().map(Fingerprint::of).collect();
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .map_err(|error| Error::Certificate(error.to_string()))?;
-    }
-    Ok((roots, fingerprints))
 }
 
 /// At least one certificate.
@@ -241,7 +228,15 @@ fn pem_error(what: &'static str) -> impl FnOnce(rustls_pki_types::pem::Error) ->
     }
 }
 
-const CA_FILE: &str = "ca.pem";
+/// What tells the files of a bundle from what they were before; nothing is read for it.
+pub(crate) fn stamps(dir: &Path) -> Vec<Option<Stamp>> {
+    [CA_FILE, CERT_FILE, KEY_FILE, CRL_FILE]
+        .map(|name| Stamp::of(&dir.join(name)))
+        .into()
+}
+
+pub(crate) const CA_FILE: &str = "ca.pem";
+pub(crate) const CRL_FILE: &str = "crl.pem";
 const CERT_FILE: &str = "cert.pem";
 const KEY_FILE: &str = "key.pem";
 /// The file that a writer puts in place last.
@@ -250,6 +245,7 @@ const LAST_FILE: &str = CA_FILE;
 const MISSING: &str = "a bundle is ca.pem, cert.pem and key.pem; issue one with `nanod tls issue`, \
                        or put the site's files there";
 const FIX: &str = "put the right file there, or issue the folder anew with `nanod tls issue`";
+const FIX_LIST: &str = "put the authority's last list there, as `nanod tls revoke` writes it";
 
 /// A writer is between two renames for microseconds; this many tries wait for a tenth of a second.
 const ATTEMPTS: usize = 20;

@@ -1,6 +1,6 @@
-//! Both ends of a connection: a [`Bundle`] comes in, rustls configurations go out, and from a
-//! connection the [`Identity`] of the peer. Configurations never change; a renewed bundle makes
-//! new ones.
+//! Both ends of a connection: [`Credentials`] come in, rustls configurations go out, and from a
+//! connection the [`Identity`] of the peer. A configuration is made once: each handshake asks the
+//! credentials what to show and whom to trust.
 //!
 //! TLS 1.3 with certificates on both sides, nothing else. A resumed session would skip the
 //! verifiers, so there are no tickets, no stored sessions and no early data.
@@ -9,21 +9,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
-    ServerConfig, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::leaf::Leaf;
-use crate::{Bundle, Error, Identity, Kind, Result};
+use crate::leaf::{self, Leaf};
+use crate::trusted::{Role, refusal};
+use crate::{Bundle, Credentials, Error, Identity, Kind, Result, Validity};
 
 /// The application protocol that both sides insist on.
 pub const ALPN: &[u8] = b"nano/1";
@@ -55,25 +56,19 @@ impl fmt::Display for Expect {
     }
 }
 
-impl Bundle {
+impl Credentials {
     /// The accepting side: lets in whoever has a certificate of our authorities that names one
     /// identity in our trust domain.
-    pub fn server_config(&self) -> Result<ServerConfig> {
-        let provider = provider();
-        let chain =
-            WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone())
-                .build()
-                .map_err(|error| Error::Config(error.to_string()))?;
-        let verifier = ClientVerifier {
-            chain,
-            trust_domain: self.identity().trust_domain().to_owned(),
+    pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig> {
+        let verifier = Verifier {
+            credentials: Arc::clone(self),
+            expect: None,
         };
-
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| Error::Config(error.to_string()))?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(self.shown.clone());
+            .with_cert_resolver(Arc::clone(self) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -83,26 +78,51 @@ impl Bundle {
 
     /// The calling side: goes on only when who was expected answers. The server name that rustls
     /// and quinn ask for plays no part, and is not sent.
-    pub fn client_config(&self, expect: Expect) -> Result<ClientConfig> {
-        let provider = provider();
-        let verifier = ServerVerifier {
-            roots: self.roots.clone(),
-            algorithms: provider.signature_verification_algorithms,
-            trust_domain: self.identity().trust_domain().to_owned(),
-            expect,
+    pub fn client_config(self: &Arc<Self>, expect: Expect) -> Result<ClientConfig> {
+        let verifier = Verifier {
+            credentials: Arc::clone(self),
+            expect: Some(expect),
         };
-
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| Error::Config(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(self.shown.clone());
+            .with_client_cert_resolver(Arc::clone(self) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.enable_sni = false;
         Ok(config)
+    }
+}
+
+impl Bundle {
+    /// As [`Credentials::server_config`], with what this bundle holds for good.
+    pub fn server_config(&self) -> Result<ServerConfig> {
+        Credentials::fixed(self.clone()).server_config()
+    }
+
+    /// As [`Credentials::client_config`], with what this bundle holds for good.
+    pub fn client_config(&self, expect: Expect) -> Result<ClientConfig> {
+        Credentials::fixed(self.clone()).client_config(expect)
+    }
+}
+
+/// What a party shows of itself is what it has when a handshake asks for it.
+impl ResolvesServerCert for Credentials {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current().certified))
+    }
+}
+
+impl ResolvesClientCert for Credentials {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current().certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -113,21 +133,81 @@ pub fn peer_identity(certs: &[CertificateDer<'_>]) -> Result<Identity> {
     Ok(Leaf::parse(leaf)?.identity)
 }
 
+/// From when to when the certificates of such a peer are valid, all of them.
+pub fn peer_validity(certs: &[CertificateDer<'_>]) -> Result<Validity> {
+    let (leaf, intermediates) = certs.split_first().ok_or(Error::NoCertificate)?;
+    intermediates
+        .iter()
+        .try_fold(leaf::validity(leaf)?, |all, one| {
+            Ok(all.and(&leaf::validity(one)?))
+        })
+}
+
 /// The cryptography of everything here.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Asks webpki about the chain and then looks at the identity.
+/// Asks whom the party trusts at this moment. No certificate of ours bears a server's name; the
+/// identity takes its place.
 #[derive(Debug)]
-struct ClientVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
-    trust_domain: String,
+struct Verifier {
+    credentials: Arc<Credentials>,
+    /// Who has to answer.
+    expect: Option<Expect>,
 }
 
-impl ClientCertVerifier for ClientVerifier {
+impl Verifier {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let trusted = Arc::clone(&self.credentials.current().trusted);
+        let peer = trusted.verify(end_entity, intermediates, role, now)?;
+        match &self.expect {
+            Some(expected) if !expected.is_met_by(&peer) => Err(refusal(Error::WrongPeer {
+                peer,
+                expected: expected.clone(),
+            })),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How both sides of a connection check what the other signs.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            verify_tls12_signature(message, cert, dss, &algorithms())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            verify_tls13_signature(message, cert, dss, &algorithms())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            algorithms().supported_schemes()
+        }
+    };
+}
+
+impl ClientCertVerifier for Verifier {
+    /// None: who connects has one certificate to show, and strangers need not know whose we take.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        &[]
     }
 
     fn verify_client_cert(
@@ -136,47 +216,14 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
-        member_of(&self.trust_domain, end_entity).map_err(refusal)?;
-        Ok(verified)
+        self.verify(end_entity, intermediates, Role::Client, now)?;
+        Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    signatures!();
 }
 
-/// Verifies the chain without the server name, which no certificate of ours bears, and then the
-/// identity, which takes its place.
-#[derive(Debug)]
-struct ServerVerifier {
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
-    trust_domain: String,
-    expect: Expect,
-}
-
-impl ServerCertVerifier for ServerVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -185,60 +232,13 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
-        let peer = member_of(&self.trust_domain, end_entity).map_err(refusal)?;
-        if !self.expect.is_met_by(&peer) {
-            return Err(refusal(Error::WrongPeer {
-                peer,
-                expected: self.expect.clone(),
-            }));
-        }
+        self.verify(end_entity, intermediates, Role::Server, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures!();
 }
 
-/// The one identity of a certificate whose chain is verified, if it is of our trust domain.
-fn member_of(trust_domain: &str, certificate: &CertificateDer<'_>) -> Result<Identity> {
-    let peer = Leaf::parse(certificate)?.identity;
-    if peer.trust_domain() != trust_domain {
-        return Err(Error::ForeignPeer {
-            peer,
-            trust_domain: trust_domain.to_owned(),
-        });
-    }
-    Ok(peer)
-}
-
-/// Our reason as rustls reports it, word for word; within a `CertificateError` it would show as
-/// Rust's debug text.
-fn refusal(error: Error) -> rustls::Error {
-    OtherError(Arc::new(error)).into()
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    provider().signature_verification_algorithms
 }

@@ -197,6 +197,57 @@ pub enum Error {
         trust_domain: String,
     },
 
+    /// A revocation list that cannot be used.
+    #[error("not a usable revocation list: {0}")]
+    RevocationList(String),
+
+    /// A certificate that is not valid at this time.
+    #[error("the certificate of {identity} is not valid {when}: issue another one")]
+    NotValid {
+        /// Whose it is.
+        identity: Identity,
+        /// `yet` or `any more`.
+        when: &'static str,
+    },
+
+    /// Files that were replaced by another party's.
+    #[error(
+        "the certificate is that of {found} now, and this process is {own}: put a certificate of \
+         {own} there, or start anew"
+    )]
+    OtherIdentity {
+        /// Whose it is.
+        found: String,
+        /// Whose it was.
+        own: String,
+    },
+
+    /// A line in an authority's list of what it has issued that is none.
+    #[error("{path}: the line {line:?} is not of the form SERIAL END IDENTITY: remove it", path = path.display())]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: String,
+    },
+
+    /// An identity of which an authority knows no certificate.
+    #[error(
+        "the authority has no valid certificate of {identity} on record: name the file of the \
+         certificate that is to be revoked"
+    )]
+    NotIssued {
+        /// The identity.
+        identity: Identity,
+    },
+
+    /// A certificate that another authority issued.
+    #[error("{path} was not issued by this authority", path = path.display())]
+    NotOurs {
+        /// The certificate's file.
+        path: PathBuf,
+    },
+
     /// A certificate could not be made.
     #[error("cannot make the certificate: {0}")]
     Issue(#[from] rcgen::Error),

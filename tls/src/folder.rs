@@ -53,6 +53,16 @@ impl Folder {
         path.try_exists().map_err(Error::io("look for", path))
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text of a file that need not be there.
+    pub(crate) fn read_if_there(&self, name: &str, access: Access) -> Result<Option<String>> {
+        read_if_there(&self.path.join(name), access)
+    }
+
     /// Puts the files in place, in this order.
     pub(crate) fn replace(&self, files: &[Entry<'_>]) -> Result<()> {
         let staged = files.iter().try_for_each(|file| self.stage(file));
@@ -132,6 +142,15 @@ pub(crate) fn read(path: &Path, access: Access, fix: &'static str) -> Result<Str
     Ok(text)
 }
 
+/// As [`read`], of a file that need not be there.
+pub(crate) fn read_if_there(path: &Path, access: Access) -> Result<Option<String>> {
+    match read(path, access, "") {
+        Ok(text) => Ok(Some(text)),
+        Err(Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a file that holds a password, a key or a secret: at most `most` bytes and one more, which
 /// tells that it is longer. `fix` tells what to do when the file is missing.
 ///
@@ -177,6 +196,27 @@ fn is_exposed(mode: u32, owner: u32) -> bool {
     const ROOT: u32 = 0;
     let spared = if owner == ROOT { 0o740 } else { 0o700 };
     mode & 0o777 & !spared != 0
+}
+
+/// What tells a file from what it was when it was looked at before, be it that it was written,
+/// replaced, or that others may read it now. Nothing is read for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// None of a file that is not there, or cannot be looked at.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
 }
 
 /// Whether a writer is between its first file and `last`, or was killed there.

@@ -1,4 +1,4 @@
-//! What a certificate says: DER comes in, its identity and validity go out.
+//! What a certificate says: DER comes in, its identity, validity and number go out.
 //!
 //! Nothing here is proof. Peers' certificates are read only after their chain has been verified.
 
@@ -8,14 +8,14 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-use crate::{Error, Identity, Result};
+use crate::{Error, Identity, Result, Validity};
 
 /// What a party's own certificate says.
 #[derive(Clone)]
 pub(crate) struct Leaf {
     pub(crate) identity: Identity,
-    pub(crate) not_before: SystemTime,
-    pub(crate) not_after: SystemTime,
+    pub(crate) validity: Validity,
+    pub(crate) serial: Vec<u8>,
 }
 
 impl Leaf {
@@ -23,9 +23,21 @@ impl Leaf {
         let certificate = parse(der)?;
         Ok(Self {
             identity: Identity::parse_uri(only_uri(&certificate)?)?,
-            not_before: system_time(certificate.validity().not_before),
-            not_after: system_time(certificate.validity().not_after),
+            validity: validity_of(&certificate),
+            serial: certificate.raw_serial().to_vec(),
         })
+    }
+}
+
+/// From when to when a certificate is valid, whoever has it.
+pub(crate) fn validity(der: &CertificateDer<'_>) -> Result<Validity> {
+    Ok(validity_of(&parse(der)?))
+}
+
+fn validity_of(certificate: &X509Certificate<'_>) -> Validity {
+    Validity {
+        not_before: system_time(certificate.validity().not_before),
+        not_after: system_time(certificate.validity().not_after),
     }
 }
 

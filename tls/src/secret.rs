@@ -81,10 +81,9 @@ impl Secret {
         Authority::derived(key, serial_number(*serial))
     }
 
-    /// What a party needs to be `name` among those who hold the secret. Its certificates live for a day;
-    /// the bundle replaces them itself.
-    pub fn bundle(&self, name: Name) -> Result<Bundle> {
-        Bundle::renewing(self.authority()?, name, LIFETIME)
+    /// What a party needs to be `name` among those who hold the secret.
+    pub fn bundle(&self, name: &Name, lifetime: Duration) -> Result<Bundle> {
+        self.authority()?.issue(name, lifetime)
     }
 
     /// The key with which those who hold the secret sign what they leave with others.
@@ -167,8 +166,5 @@ const CLUSTER_KEY: &[u8] = b"cluster: HMAC-SHA256 key";
 /// As many bytes as 64 random bits have in hexadecimal.
 const LEAST: usize = 16;
 const MOST: usize = 4096;
-
-/// How long a certificate lives that a party issues to itself.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FIX: &str = "put the cluster's secret there, the same for every node, service and client";

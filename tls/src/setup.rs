@@ -6,10 +6,11 @@
 //! from there.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::credentials::FIRST_RENEWAL;
 use crate::folder::Folder;
-use crate::{Authority, Bundle, Error, Kind, LEAF_LIFETIME, Name, Result, TRUST_DOMAIN};
+use crate::{Authority, Bundle, Error, Kind, Name, Result, TRUST_DOMAIN};
 
 /// What a node got from its own folder.
 #[derive(Debug)]
@@ -19,14 +20,15 @@ pub struct LocalTls {
 }
 
 /// Makes in `dir` whatever is missing of an authority and of the bundles `node/local` and
-/// `client/local`, and renews a bundle that is past half of its life or of another authority. A
-/// file that is there but broken is an error, never overwritten.
-pub fn set_up(dir: &Path) -> Result<LocalTls> {
+/// `client/local`, which live for `lifetime`, and renews a bundle whose life is so far over that it
+/// is time, that is of another authority, or that is revoked. A file that is there but broken is
+/// an error, never overwritten.
+pub fn set_up(dir: &Path, lifetime: Duration) -> Result<LocalTls> {
     // Two nodes that start at once must not make two authorities.
     let _alone = Folder::open(dir)?;
     let authority = Authority::load_or_create(&authority_dir(dir), TRUST_DOMAIN)?;
-    let node = current(&authority, &node_dir(dir), Kind::Node)?;
-    current(&authority, &client_dir(dir), Kind::Client)?;
+    let node = current(&authority, &node_dir(dir), Kind::Node, lifetime)?;
+    current(&authority, &client_dir(dir), Kind::Client, lifetime)?;
     Ok(LocalTls { node })
 }
 
@@ -45,12 +47,17 @@ pub fn client_dir(tls_dir: &Path) -> PathBuf {
     tls_dir.join("client")
 }
 
-/// The bundle in `dir`, issued when it is not there or not fit.
-fn current(authority: &Authority, dir: &Path, kind: Kind) -> Result<Bundle> {
+/// The bundle in `dir`, issued when it is not there or not fit. One that lives for longer than is
+/// wanted by now is not.
+fn current(authority: &Authority, dir: &Path, kind: Kind, lifetime: Duration) -> Result<Bundle> {
+    let now = SystemTime::now();
     match Bundle::load(dir) {
         Ok(bundle)
-            if bundle.ca_pem() == authority.ca_pem()
-                && bundle.is_in_first_half(SystemTime::now()) =>
+            if bundle.trusted_pem() == (authority.ca_pem(), authority.crl_pem())
+                && bundle.validity().contains(now)
+                && bundle.validity().left(now) <= lifetime
+                && now < bundle.validity().after(FIRST_RENEWAL)
+                && bundle.is_good(now) =>
         {
             return Ok(bundle);
         }
@@ -58,7 +65,5 @@ fn current(authority: &Authority, dir: &Path, kind: Kind) -> Result<Bundle> {
         Ok(_) | Err(Error::Missing { .. } | Error::KeyMismatch { .. }) => {}
         Err(error) => return Err(error),
     }
-    let bundle = authority.issue(&Name::new(kind, "local")?, LEAF_LIFETIME)?;
-    bundle.write(dir)?;
-    Ok(bundle)
+    authority.issue_into(dir, &Name::new(kind, "local")?, lifetime)
 }

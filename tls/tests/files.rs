@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use nano_tls::{
-    Authority, Bundle, Error, LEAF_LIFETIME, authority_dir, client_dir, node_dir, set_up,
+    Authority, Bundle, Error, LEAF_LIFETIME, OWN_LIFETIME, authority_dir, client_dir, node_dir,
+    set_up,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -122,7 +123,7 @@ fn a_certificate_says_what_it_should() {
         .unwrap();
     let ca_end = u64::try_from(ca.validity().not_after.timestamp()).unwrap();
     let ca_end = SystemTime::UNIX_EPOCH + Duration::from_secs(ca_end);
-    assert_eq!(eternal.not_after(), ca_end);
+    assert_eq!(eternal.validity().not_after, ca_end);
 }
 
 #[test]
@@ -275,7 +276,7 @@ fn a_reader_never_sees_a_mix() {
 fn set_up_is_done_once() {
     let dir = tempfile::tempdir().unwrap();
     let dir = &dir.path().join("state/tls");
-    let node = set_up(dir).unwrap().node;
+    let node = set_up(dir, OWN_LIFETIME).unwrap().node;
     assert_eq!(
         node.identity().to_string(),
         "spiffe://nano.local/node/local"
@@ -295,7 +296,7 @@ fn set_up_is_done_once() {
     }
 
     let before = contents(dir);
-    set_up(dir).unwrap();
+    set_up(dir, OWN_LIFETIME).unwrap();
     assert_eq!(contents(dir), before);
 }
 
@@ -303,21 +304,21 @@ fn set_up_is_done_once() {
 fn set_up_makes_whatever_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    set_up(dir).unwrap();
+    set_up(dir, OWN_LIFETIME).unwrap();
     let bundle_files = ["node", "client"]
         .iter()
         .flat_map(|party| ["ca.pem", "cert.pem", "key.pem"].map(|file| format!("{party}/{file}")));
     for file in bundle_files.chain(["authority/ca.pem".into()]) {
         let old_client = Bundle::load(&client_dir(dir)).unwrap();
         fs::remove_file(dir.join(&file)).unwrap();
-        let node = set_up(dir).unwrap().node;
+        let node = set_up(dir, OWN_LIFETIME).unwrap().node;
         assert_all_agree(dir);
         // What was issued before the loss is still good: the authority's key is the same.
         assert_talks(&old_client, &node);
     }
     for folder in ["node", "client", "authority"] {
         fs::remove_dir_all(dir.join(folder)).unwrap();
-        set_up(dir).unwrap();
+        set_up(dir, OWN_LIFETIME).unwrap();
         assert_all_agree(dir);
     }
 }
@@ -325,7 +326,7 @@ fn set_up_makes_whatever_is_missing() {
 #[test]
 fn set_up_completes_what_a_kill_interrupted() {
     let whole = tempfile::tempdir().unwrap();
-    set_up(whole.path()).unwrap();
+    set_up(whole.path(), OWN_LIFETIME).unwrap();
     // In the order of writing: a kill leaves any beginning of it, with stages of the rest.
     let order = [
         "authority/ca-key.pem",
@@ -351,7 +352,7 @@ fn set_up_completes_what_a_kill_interrupted() {
                 fs::write(folder.join(stage), "half a fi").unwrap();
             }
         }
-        set_up(dir).unwrap();
+        set_up(dir, OWN_LIFETIME).unwrap();
         assert_all_agree(dir);
     }
 }
@@ -360,7 +361,7 @@ fn set_up_completes_what_a_kill_interrupted() {
 fn set_up_completes_an_interrupted_renewal() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    set_up(dir).unwrap();
+    set_up(dir, OWN_LIFETIME).unwrap();
     let authority = Authority::load(&authority_dir(dir)).unwrap();
     let cert = fs::read(node_dir(dir).join("cert.pem")).unwrap();
     let renewed = authority
@@ -369,30 +370,35 @@ fn set_up_completes_an_interrupted_renewal() {
     renewed.write(&node_dir(dir)).unwrap();
     // The new key was in place, the new certificate not yet.
     fs::write(node_dir(dir).join("cert.pem"), cert).unwrap();
-    set_up(dir).unwrap();
+    set_up(dir, OWN_LIFETIME).unwrap();
     assert_all_agree(dir);
 }
 
 #[test]
-fn set_up_renews_what_is_past_half_of_its_life() {
+fn set_up_renews_what_is_past_three_fifths_of_its_life_or_lives_too_long() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    set_up(dir).unwrap();
+    set_up(dir, OWN_LIFETIME).unwrap();
     let authority = Authority::load(&authority_dir(dir)).unwrap();
     let write = |lifetime| {
-        let old = authority
-            .issue(&"node/local".parse().unwrap(), lifetime)
-            .unwrap();
+        let old = authority.issue(&"node/local".parse().unwrap(), lifetime);
+        let old = old.unwrap();
         old.write(&node_dir(dir)).unwrap();
-        old.not_after()
+        old
     };
-    // The validity begins five minutes back.
-    write(Duration::from_secs(4 * 60));
-    let renewed = set_up(dir).unwrap().node;
-    assert!(renewed.not_after() > SystemTime::now() + LEAF_LIFETIME / 2);
-
-    let end = write(Duration::from_secs(6 * 60));
-    assert_eq!(set_up(dir).unwrap().node.not_after(), end);
+    let is_kept = |old: &Bundle, lifetime| {
+        let node = set_up(dir, lifetime).unwrap().node;
+        node.serial() == old.serial()
+    };
+    let hour = Duration::from_secs(3600);
+    assert!(is_kept(&write(hour), hour));
+    assert!(!is_kept(&write(hour), hour / 2), "it lives for too long");
+    let short = write(Duration::from_secs(5));
+    assert!(is_kept(&short, hour));
+    while SystemTime::now() < short.validity().not_after - Duration::from_secs(1) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!is_kept(&short, hour), "it is about to end");
 }
 
 #[test]
@@ -405,11 +411,11 @@ fn set_up_leaves_broken_files_alone() {
         "node/cert.pem",
         "client/key.pem",
     ] {
-        set_up(dir).unwrap();
+        set_up(dir, OWN_LIFETIME).unwrap();
         let path = dir.join(file);
         let good = fs::read(&path).unwrap();
         fs::write(&path, "rubbish").unwrap();
-        let error = set_up(dir).unwrap_err();
+        let error = set_up(dir, OWN_LIFETIME).unwrap_err();
         assert!(matches!(error, Error::File { .. }), "{error}");
         assert!(
             error.to_string().starts_with(&path.display().to_string()),
@@ -420,7 +426,7 @@ fn set_up_leaves_broken_files_alone() {
     }
 
     fs::remove_file(dir.join("authority/ca-key.pem")).unwrap();
-    let error = set_up(dir).unwrap_err();
+    let error = set_up(dir, OWN_LIFETIME).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }), "{error}");
     assert!(
         error.to_string().contains("restore it from a backup"),
@@ -434,7 +440,7 @@ fn set_up_by_many_at_once_makes_one_authority() {
     let dir = dir.path();
     let nodes: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| set_up(dir).unwrap().node))
+            .map(|_| scope.spawn(|| set_up(dir, OWN_LIFETIME).unwrap().node))
             .collect();
         threads
             .into_iter()
@@ -442,7 +448,7 @@ fn set_up_by_many_at_once_makes_one_authority() {
             .collect()
     });
     assert_all_agree(dir);
-    let ends: Vec<_> = nodes.iter().map(Bundle::not_after).collect();
+    let ends: Vec<_> = nodes.iter().map(|node| node.validity().not_after).collect();
     assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "{ends:?}");
 }
 

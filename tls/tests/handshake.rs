@@ -102,7 +102,6 @@ fn parties_of_another_authority_are_refused() {
 
     let mut client = ours.client();
     client.client_auth_cert_resolver = theirs.client().client_auth_cert_resolver;
-    // Rid of the hint of which authority is wanted, it would not even show its certificate.
     let refused = connect(client, ours.server()).unwrap_err();
     assert_eq!(refused.by, "server");
     assert!(refused.says("UnknownIssuer"), "{refused:?}");
@@ -417,7 +416,9 @@ fn unreadable_uri_beside(uri: &str) -> CustomExtension {
 
 fn holder(secret: &str, name: &str) -> Bundle {
     let secret = Secret::new(secret).unwrap();
-    secret.bundle(name.parse().unwrap()).unwrap()
+    secret
+        .bundle(&name.parse().unwrap(), LEAF_LIFETIME)
+        .unwrap()
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -52,7 +52,9 @@ fn what_follows_from_a_secret_never_changes() {
 fn an_authority_and_its_bundles_have_one_fingerprint() {
     let secret = secret(SECRET);
     let authority = secret.authority().unwrap();
-    let own = secret.bundle("node/a".parse().unwrap()).unwrap();
+    let own = secret
+        .bundle(&"node/a".parse().unwrap(), LEAF_LIFETIME)
+        .unwrap();
     assert_eq!(own.identity().to_string(), "spiffe://nano.local/node/a");
     assert_eq!(own.fingerprint(), authority.fingerprint());
 
@@ -106,7 +108,9 @@ fn a_secret_shows_itself_nowhere() {
         SecretSource::Given(secret(SECRET)),
         secret(SECRET).cluster_key(),
         secret(SECRET).authority().unwrap(),
-        secret(SECRET).bundle("node/a".parse().unwrap()).unwrap(),
+        secret(SECRET)
+            .bundle(&"node/a".parse().unwrap(), LEAF_LIFETIME)
+            .unwrap(),
     );
     assert!(!shown.contains(SECRET), "{shown}");
     let as_list = format!("{:?}", secret(SECRET).cluster_key().as_bytes());

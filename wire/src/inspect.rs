@@ -138,7 +138,7 @@ pub struct Status {
     pub suspect_nodes: u32,
     /// As many of them as there is room for, the suspect ones first.
     pub listed: Vec<OtherNode>,
-    /// What was added later.
+    /// What versions since the first one have added.
     pub added: Added,
 }
 
@@ -167,9 +167,14 @@ pub struct RedisState {
     pub is_foreign: bool,
 }
 
-/// What was added to a node's status after its first version, each under a number.
+/// What was added to a node's status after its first version: values under numbers that are never
+/// reused. What a reader does not know it reads over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Added {
+    /// When the node's certificate ends, in seconds since 1970.
+    pub certificate_ends: Option<u64>,
+    /// When the node lets nobody in any more unless it has a newer revocation list, likewise.
+    pub revocations_end: Option<u64>,
     /// Routes of other nodes that are not shown, since the rules do not let their identity register
     /// them.
     pub withheld: u64,
@@ -344,30 +349,38 @@ bincode::impl_borrow_decode!(RouteState);
 type Numbered = Vec<(u16, Vec<u8>)>;
 
 impl Added {
-    const WITHHELD: u16 = 1;
+    const CERTIFICATE_ENDS: u16 = 1;
+    const REVOCATIONS_END: u16 = 2;
+    const WITHHELD: u16 = 3;
 }
 
 impl Encode for Added {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let mut numbered = Numbered::new();
-        if self.withheld > 0 {
-            numbered.push((Self::WITHHELD, self.withheld.to_le_bytes().to_vec()));
-        }
-        numbered.encode(encoder)
+        let withheld = Some(self.withheld).filter(|withheld| *withheld > 0);
+        let values = [
+            (Self::CERTIFICATE_ENDS, self.certificate_ends),
+            (Self::REVOCATIONS_END, self.revocations_end),
+            (Self::WITHHELD, withheld),
+        ];
+        let values = values.into_iter();
+        let values =
+            values.filter_map(|(number, value)| Some((number, value?.to_le_bytes().into())));
+        values.collect::<Numbered>().encode(encoder)
     }
 }
 
 impl<Context> Decode<Context> for Added {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let mut added = Self::default();
-        for (number, bytes) in Numbered::decode(decoder)? {
-            if number == Self::WITHHELD
-                && let Ok(bytes) = bytes.try_into()
-            {
-                added.withheld = u64::from_le_bytes(bytes);
-            }
-        }
-        Ok(added)
+        let values = Numbered::decode(decoder)?;
+        let value = |number| {
+            let (_, value) = values.iter().find(|(known, _)| *known == number)?;
+            Some(u64::from_le_bytes(value[..].try_into().ok()?))
+        };
+        Ok(Self {
+            certificate_ends: value(Self::CERTIFICATE_ENDS),
+            revocations_end: value(Self::REVOCATIONS_END),
+            withheld: value(Self::WITHHELD).unwrap_or_default(),
+        })
     }
 }
 
@@ -386,3 +399,4 @@ impl<Context> Decode<Context> for Later {
 }
 
 bincode::impl_borrow_decode!(Later);
+

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quinn::{TransportConfig, VarInt};
+use rustls_pki_types::CertificateDer;
 
 use crate::lane::MAX_LANES;
 
@@ -51,6 +52,14 @@ impl Close {
     pub fn close(self, connection: &quinn::Connection, reason: &str) {
         connection.close(self.code(), reason.as_bytes());
     }
+}
+
+/// What a peer has shown, its own certificate first; nothing if it has shown none.
+#[must_use]
+pub fn peer_certificates(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    let shown = connection.peer_identity();
+    let shown = shown.and_then(|any| any.downcast().ok());
+    shown.map_or_else(Vec::new, |certificates| *certificates)
 }
 
 /// The settings, the same for nodes, services and clients.

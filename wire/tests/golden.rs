@@ -311,7 +311,10 @@ const STATUS: Golden = &[
         "01 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff 03 783a33 01",
         "listed: one, its instance, address, is_suspect",
     ),
-    ("01 01 08 0700000000000000", "added: withheld, 7"),
+    (
+        "02 01 08 00d2496b00000000 03 08 0700000000000000",
+        "added: the certificate's end; withheld, 7",
+    ),
 ];
 
 /// `explain()`.
@@ -702,7 +705,11 @@ fn status() -> Status {
             address: "x:3".to_owned(),
             is_suspect: true,
         }],
-        added: Added { withheld: 7 },
+        added: Added {
+            certificate_ends: Some(1_800_000_000),
+            revocations_end: None,
+            withheld: 7,
+        },
     }
 }
 

@@ -677,7 +677,8 @@ prop_compose! {
         nodes: u32,
         suspect_nodes: u32,
         listed in vec(other_node(), 0..4),
-        added in any::<u64>().prop_map(|withheld| Added { withheld }),
+        ends: [Option<u64>; 2],
+        withheld: u64,
     ) -> Status {
         let [identity, agent, quic, http] = texts;
         let [uptime_ms, sessions, in_flight, patterns, instances, suspect] = numbers;
@@ -697,7 +698,11 @@ prop_compose! {
             nodes,
             suspect_nodes,
             listed,
-            added,
+            added: Added {
+                certificate_ends: ends[0],
+                revocations_end: ends[1],
+                withheld,
+            },
         }
     }
 }

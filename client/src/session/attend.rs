@@ -3,13 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
+use nano_tls::{Distrust, Role};
 use nano_wire::{
     InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
-    message::Control,
-    transport::Close,
+    message::{Control, LONGEST_DEADLINE},
+    transport::{self, Close},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,6 +21,9 @@ use crate::{cache::Cache, peer::PeerLink};
 
 /// Longest wait for a node to end the calls of a service that leaves.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the calls of a peer that is not to be trusted any more.
+pub(super) const DISTRUSTED: Duration = Duration::from_secs(2);
 
 /// A connection that is used, or was and is left to end.
 pub(super) struct Attended {
@@ -35,6 +40,14 @@ pub(super) struct Attended {
     /// The node waits for the session to go on with another one, by the number of its
     /// request.
     asked: Option<u64>,
+    /// Another connection has taken its place.
+    pub(super) replaced: CancellationToken,
+    /// Ends when one is to; `None` once that was told.
+    due: Option<BoxFuture<'static, ()>>,
+    /// Says when the node is not to be trusted any more.
+    distrust: BoxFuture<'static, Distrust>,
+    /// The node is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
     /// This side is leaving.
     leave_by: Option<Instant>,
     /// The node has no more calls for it.
@@ -63,11 +76,23 @@ pub(super) enum End {
     Stopped,
     /// The node leaves, now or soon; told once. The connection is there until it has.
     NodeLeaves,
+    /// Another connection is to take its place, before its certificates end; told once.
+    Due,
+    /// One has.
+    Replaced,
 }
 
 impl Attended {
-    pub(super) fn new(established: Established) -> Self {
+    pub(super) fn new(established: Established, session: &Session) -> Self {
+        let certificates = transport::peer_certificates(established.link.connection());
+        let credentials = || Arc::clone(&session.credentials);
+        let due = credentials().outdates(established.shown, certificates.clone());
+        let distrust = credentials().distrusts(certificates, Role::Server);
         Self {
+            replaced: CancellationToken::new(),
+            due: Some(due.boxed()),
+            distrust: distrust.boxed(),
+            cut_by: None,
             candidate: established.candidate,
             node: established.node,
             moved: CancellationToken::new(),
@@ -102,6 +127,7 @@ impl Attended {
     /// Runs until something has become of the connection.
     pub(super) async fn attend(&mut self, session: &Session) -> End {
         loop {
+            let is_settled = self.is_settled();
             tokio::select! {
                 () = session.stop.cancelled() => return self.close().await,
                 () = session.drain.cancelled(), if self.leave_by.is_none() => {
@@ -109,6 +135,20 @@ impl Attended {
                         return End::Stopped;
                     }
                     self.leave_by = Some(Instant::now() + DRAIN_LIMIT);
+                }
+                () = self.replaced.cancelled() => return End::Replaced,
+                () = ended(&mut self.due), if is_settled => return self.due().await,
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    tracing::warn!(node = %self.candidate, %why, "leaving the node");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    // Another one may do, or the same with its certificate of now.
+                    if is_settled && self.due.is_some() {
+                        return self.due().await;
+                    }
+                }
+                () = until(self.cut_by) => {
+                    self.link.close(Close::Done, "its certificate is not trusted any more");
+                    return self.ended();
                 }
                 () = until(self.leave_by) => {
                     tracing::warn!("the node did not end its calls in time; leaving anyway");
@@ -181,7 +221,51 @@ impl Attended {
         }
     }
 
-    async fn close(&self) -> End {
+    /// Another connection is to take its place: the node is not to end this one for it.
+    async fn due(&mut self) -> End {
+        self.due = None;
+        match self.sender.send(0, &Control::Leaving).await {
+            Ok(()) => End::Due,
+            Err(_) => self.ended(),
+        }
+    }
+
+    /// Whether neither side is about to leave.
+    fn is_settled(&self) -> bool {
+        self.node_leaves == NodeLeaves::No && self.leave_by.is_none()
+    }
+
+    /// Ends a connection in whose place there is another one, once what goes by it has ended.
+    pub(super) async fn retire(mut self, session: &Session) {
+        self.link.drain();
+        let cut_by = self.cut_by;
+        let too_late = async {
+            tokio::select! {
+                () = session.stop.cancelled() => {}
+                () = sleep(LONGEST_DEADLINE) => {}
+                () = until(cut_by) => {}
+                () = session.drain.cancelled() => sleep(DRAIN_LIMIT).await,
+            }
+        };
+        let drained = async {
+            self.sender.send(0, &Control::Drain).await?;
+            while !matches!(self.receiver.recv().await?, (_, Control::Drained)) {}
+            Ok::<_, ControlError>(())
+        };
+        let ended = async {
+            // A connection that is lost has nothing left to end.
+            let _ = drained.await;
+            self.link.own_calls_ended().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = too_late => {}
+        }
+        self.link
+            .close(Close::Done, "another connection has its place");
+    }
+
+    async fn close(&mut self) -> End {
         self.link.close(Close::Done, "the session is over");
         // The connection's own task sends the farewell on its next turn, which comes
         // before this one's; the process may end right after.
@@ -206,7 +290,16 @@ impl Attended {
     }
 }
 
-async fn until(time: Option<Instant>) {
+/// Waits for something, if there is anything to wait for.
+pub(super) async fn ended(what: &mut Option<BoxFuture<'static, ()>>) {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a time, if there is one.
+pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,

@@ -3,10 +3,10 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use nano_tls::{Bundle, Expect, Kind, SecretSource};
+use nano_tls::Bundle;
 use nano_wire::{
     Code, Hop, InstanceId,
     control::{self, ControlError, ControlReceiver, ControlSender},
@@ -20,8 +20,6 @@ use tokio::time::timeout;
 use super::{Session, ask::Questions, call_rules::Told, candidates::Candidate, round::Round};
 use crate::{
     ConnectError,
-    io::client_config,
-    options::Credentials,
     peer::{Peer, PeerLink},
 };
 
@@ -34,6 +32,8 @@ pub(super) struct Established {
     pub(super) receiver: ControlReceiver,
     pub(super) questions: Questions,
     pub(super) told_rules: Told,
+    /// What this process had to show when it was made.
+    pub(super) shown: Arc<Bundle>,
 }
 
 /// A connection on which both sides have greeted each other.
@@ -43,6 +43,7 @@ pub(super) struct Greeted {
     sender: ControlSender,
     receiver: ControlReceiver,
     welcome: Welcome,
+    shown: Arc<Bundle>,
 }
 
 /// What this library calls itself.
@@ -67,10 +68,9 @@ pub(super) async fn establish(
     home: Option<Candidate>,
     failures: u32,
 ) -> Result<Established, ConnectError> {
-    let tls = bundle(session).and_then(|own| own.client_config(Expect::Kind(Kind::Node)));
-    let tls = tls.map_err(|error| certificates(session, error))?;
-    let config = client_config(tls).map_err(|error| certificates(session, error))?;
-    let mut round = Round::new(session, config, home, failures);
+    // What has changed within the last moments may be why the last attempt failed.
+    session.credentials.look(SystemTime::now());
+    let mut round = Round::new(session, session.to_nodes.clone(), home, failures);
     while let Some(greeted) = round.next().await {
         match begin(session, greeted).await {
             Ok(established) => return Ok(established),
@@ -88,6 +88,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         mut sender,
         mut receiver,
         welcome,
+        shown,
     } = greeted;
     let config = LinkConfig {
         own: limits(session),
@@ -118,6 +119,7 @@ async fn begin(session: &Arc<Session>, greeted: Greeted) -> Result<Established, 
         receiver,
         questions,
         told_rules,
+        shown,
     })
 }
 
@@ -140,6 +142,7 @@ pub(super) async fn greet(
     candidate: &Candidate,
     limit: Duration,
 ) -> Result<Greeted, ConnectError> {
+    let shown = session.credentials.current();
     let connecting = session.connect(config, candidate.address);
     let connecting = connecting.map_err(|error| unreachable(candidate, error))?;
     let connection = timeout(limit, connecting)
@@ -158,6 +161,7 @@ pub(super) async fn greet(
             sender,
             receiver,
             welcome,
+            shown,
         }),
         // The connection knows more: why the node closed it.
         Err(error) => Err(match connection.close_reason() {
@@ -192,23 +196,6 @@ async fn exchange(
         )),
         _ => Err("it did not greet".to_owned()),
     }
-}
-
-/// The certificates to connect with, read or issued now.
-pub(super) fn bundle(session: &Session) -> nano_tls::Result<Bundle> {
-    match session.options.credentials() {
-        Credentials::Folder(folder) => Bundle::load(&folder),
-        Credentials::Secret(secret) => issue(session, secret),
-    }
-}
-
-fn issue(session: &Session, secret: &SecretSource) -> nano_tls::Result<Bundle> {
-    let kind = match session.handlers {
-        Some(_) => Kind::Service,
-        None => Kind::Client,
-    };
-    let name = session.options.name_as(kind)?;
-    secret.load()?.bundle(name)
 }
 
 /// Registers every pattern. Requests are sent ahead of their answers, so that the node
@@ -320,12 +307,4 @@ fn not_connected(candidate: &Candidate, error: &ConnectionError) -> ConnectError
         };
     }
     unreachable(candidate, error)
-}
-
-pub(super) fn certificates(session: &Session, reason: impl ToString) -> ConnectError {
-    let reason = reason.to_string();
-    match session.options.credentials() {
-        Credentials::Folder(folder) => ConnectError::Certificates { folder, reason },
-        Credentials::Secret(_) => ConnectError::ClusterSecret { reason },
-    }
 }

@@ -6,11 +6,13 @@
 
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use nano_tls::{Expect, Identity};
+use futures_util::{FutureExt, future::BoxFuture};
+use nano_tls::{Credentials, Distrust, Expect, Identity, Role};
 use nano_wire::{
     Certainty, Code, Failure, Hop, InstanceId,
     control::{self, ControlReceiver, ControlSender},
@@ -32,10 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Session,
-    connect::{AGENT, bundle, certificates, limits},
+    attend::{DISTRUSTED, ended, until},
+    connect::{AGENT, limits},
 };
 use crate::{
-    ConnectError,
     cache::{LONGEST, Remote},
     io::client_config,
     peer::{Peer, PeerLink},
@@ -43,6 +45,9 @@ use crate::{
 
 /// Longest wait for an instance to answer, and of an instance for its caller's greeting.
 const GREETING: Duration = Duration::from_secs(2);
+
+/// Longest wait for the calls of a caller whose certificate has ended.
+const EXPIRED: Duration = Duration::from_secs(30);
 
 /// Handshakes in progress at one instance; further callers are told to come again.
 const HANDSHAKES: usize = 64;
@@ -60,44 +65,68 @@ pub(crate) struct Target {
     pub(crate) remote: Weak<Remote>,
 }
 
-/// Dials an instance, and attends to the connection until it ends or nobody needs it.
+/// Dials an instance, and attends to the connection until it ends or nobody needs it. Another
+/// one takes its place before its certificates end.
 pub(crate) async fn call(session: Arc<Session>, target: Target) {
-    let dialled = tokio::select! {
-        dialled = timeout(GREETING, dial(&session, &target)) => dialled,
-        () = target.gone.cancelled() => return,
-        () = session.stop.cancelled() => return,
-    };
-    let has_held = match dialled {
-        Ok(Ok((link, sender, receiver))) => {
-            if let Some(remote) = target.remote.upgrade() {
-                remote.publish(&link);
+    let mut due: Option<Callee> = None;
+    let has_held = loop {
+        let dialled = tokio::select! {
+            dialled = timeout(GREETING, dial(&session, &target)) => {
+                dialled.unwrap_or_else(|_| Err("it does not answer".to_owned()))
             }
-            let begun = Instant::now();
-            let has_left = attend_callee(&session, &target, &link, sender, receiver).await;
-            has_left || begun.elapsed() >= LONGEST
+            () = target.gone.cancelled() => Err("nobody calls it any more".to_owned()),
+            () = session.stop.cancelled() => Err("it is stopping".to_owned()),
+        };
+        let old = due.take();
+        let had_one = old.is_some();
+        let remote = target.remote.upgrade();
+        match (&dialled, remote) {
+            (Ok(callee), Some(remote)) => remote.publish(&callee.link),
+            (Err(_), Some(remote)) => remote.withdraw(),
+            (_, None) => {}
         }
-        Ok(Err(reason)) => {
-            tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
-            false
-        }
-        Err(_) => {
-            tracing::debug!(instance = %target.instance, address = target.address, "it does not answer");
-            false
+        old.map(|old| session.io.spawn(old.leave()));
+        match dialled {
+            Ok(mut callee) => match callee.attend(&session, &target).await {
+                Over::Due => due = Some(callee),
+                Over::Ended { has_held } => break has_held,
+            },
+            Err(reason) => {
+                tracing::debug!(instance = %target.instance, address = target.address, reason, "not called directly");
+                break had_one;
+            }
         }
     };
     if let Some(remote) = target.remote.upgrade() {
-        remote.withdraw();
         remote.unattended(has_held);
     }
 }
 
-async fn dial(
-    session: &Arc<Session>,
-    target: &Target,
-) -> Result<(Arc<PeerLink>, ControlSender, ControlReceiver), String> {
+/// A connection by which an instance is called.
+struct Callee {
+    link: Arc<PeerLink>,
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    begun: Instant,
+    /// Ends when another one is to take its place; `None` once that was told.
+    due: Option<BoxFuture<'static, ()>>,
+    distrust: BoxFuture<'static, Distrust>,
+    /// The instance is not to be trusted any more, and is left then.
+    cut_by: Option<Instant>,
+}
+
+/// What became of it.
+enum Over {
+    /// Another one is to take its place.
+    Due,
+    /// It is gone, or nobody needs it; whether it has held, or the instance has left.
+    Ended { has_held: bool },
+}
+
+async fn dial(session: &Arc<Session>, target: &Target) -> Result<Callee, String> {
     let expect = Expect::Identity(target.identity.clone());
-    let tls = bundle(session).and_then(|own| own.client_config(expect));
-    let config = client_config(tls.map_err(text)?).map_err(text)?;
+    let config = client_config(&session.credentials, expect).map_err(text)?;
+    let shown = session.credentials.current();
     let connection = connect(session, config, &target.address).await?;
     let (mut sender, mut receiver) = control::open(&connection).await.map_err(text)?;
     let dial = Control::Dial(Dial {
@@ -123,8 +152,19 @@ async fn dial(
         as_callee: Hop::Instance,
         tasks: session.io.tasks.clone(),
     };
-    let link = Link::start(connection, config, Peer::new(Arc::clone(session), None));
-    Ok((link, sender, receiver))
+    let certificates = transport::peer_certificates(&connection);
+    let credentials = || Arc::clone(&session.credentials);
+    let due = credentials().outdates(shown, certificates.clone());
+    let distrust = credentials().distrusts(certificates, Role::Server);
+    Ok(Callee {
+        link: Link::start(connection, config, Peer::new(Arc::clone(session), None)),
+        sender,
+        receiver,
+        begun: Instant::now(),
+        due: Some(due.boxed()),
+        distrust: distrust.boxed(),
+        cut_by: None,
+    })
 }
 
 /// Connects to the first of a name's addresses that answers.
@@ -146,54 +186,79 @@ async fn connect(
     Err(last)
 }
 
-/// Reads what the instance says until one of the two has had enough; whether it had, and the
-/// connection was not just lost.
-async fn attend_callee(
-    session: &Session,
-    target: &Target,
-    link: &Arc<PeerLink>,
-    mut sender: ControlSender,
-    mut receiver: ControlReceiver,
-) -> bool {
-    let ended = async {
+impl Callee {
+    /// Reads what the instance says until one of the two has had enough, or it is due.
+    async fn attend(&mut self, session: &Session, target: &Target) -> Over {
         let mut has_left = false;
-        loop {
-            match receiver.recv().await {
-                Ok((_, Control::Drain)) => {
-                    has_left = true;
-                    if let Some(remote) = target.remote.upgrade() {
-                        remote.withdraw();
+        let limit = loop {
+            tokio::select! {
+                message = self.receiver.recv() => match message {
+                    Ok((_, Control::Drain)) => {
+                        has_left = true;
+                        if let Some(remote) = target.remote.upgrade() {
+                            remote.withdraw();
+                        }
+                        self.link.drain();
+                        self.link.own_calls_ended().await;
+                        if self.sender.send(0, &Control::Drained).await.is_err() {
+                            break Duration::ZERO;
+                        }
                     }
-                    link.drain();
-                    link.own_calls_ended().await;
-                    if sender.send(0, &Control::Drained).await.is_err() {
-                        return has_left;
+                    Ok(_) => {}
+                    Err(_) => break Duration::ZERO,
+                },
+                () = ended(&mut self.due), if !has_left => {
+                    self.due = None;
+                    return Over::Due;
+                }
+                why = &mut self.distrust, if self.cut_by.is_none() => {
+                    tracing::warn!(instance = %target.instance, %why, "leaving an instance");
+                    self.cut_by = Some(Instant::now() + DISTRUSTED);
+                    // It may have another certificate by now.
+                    if self.due.take().is_some() {
+                        return Over::Due;
                     }
                 }
-                Ok(_) => {}
-                Err(_) => return has_left,
+                () = until(self.cut_by) => break Duration::ZERO,
+                () = session.stop.cancelled() => {
+                    has_left = true;
+                    break Duration::ZERO;
+                }
+                () = target.gone.cancelled() => {
+                    has_left = true;
+                    break LONGEST_DEADLINE;
+                }
             }
+        };
+        if let Some(remote) = target.remote.upgrade() {
+            remote.withdraw();
         }
-    };
-    let has_had_enough = tokio::select! {
-        has_left = ended => has_left,
-        () = session.stop.cancelled() => true,
-        () = target.gone.cancelled() => {
-            link.drain();
-            // The last answers may have bodies that are still on their way.
-            let _ = timeout(LONGEST_DEADLINE, link.own_calls_ended()).await;
-            true
+        self.end(limit).await;
+        Over::Ended {
+            has_held: has_left || self.begun.elapsed() >= LONGEST,
         }
-    };
-    if !link.is_closed() {
-        link.close(Close::Done, "the caller has no more calls");
     }
-    has_had_enough
+
+    /// Lets calls end that went out by it, for another connection has its place.
+    async fn leave(mut self) {
+        let limit = self.cut_by.map_or(LONGEST_DEADLINE, |_| DISTRUSTED);
+        self.end(limit).await;
+    }
+
+    async fn end(&mut self, limit: Duration) {
+        if self.link.is_closed() {
+            return;
+        }
+        self.link.drain();
+        // The last answers may have bodies that are still on their way.
+        let _ = timeout(limit, self.link.own_calls_ended()).await;
+        self.link.close(Close::Done, "the caller has no more calls");
+    }
 }
 
 /// A socket of a service, by which it has its session and takes its callers.
 pub(super) fn open(session: &Arc<Session>, local: IpAddr) -> std::io::Result<Endpoint> {
-    let server = server_config(session).map_err(std::io::Error::other)?;
+    let server = server_config(&session.credentials).map_err(std::io::Error::other)?;
     let endpoint = open_endpoint(local, Some(server))?;
     session
         .io
@@ -201,10 +266,10 @@ pub(super) fn open(session: &Arc<Session>, local: IpAddr) -> std::io::Result<End
     Ok(endpoint)
 }
 
-fn server_config(session: &Session) -> Result<ServerConfig, ConnectError> {
-    let tls = bundle(session).and_then(|own| own.server_config());
-    let tls = tls.map_err(|error| certificates(session, error))?;
-    let crypto = QuicServerConfig::try_from(tls).map_err(|error| certificates(session, error))?;
+fn server_config(credentials: &Arc<Credentials>) -> nano_tls::Result<ServerConfig> {
+    let tls = credentials.server_config()?;
+    let crypto = QuicServerConfig::try_from(tls)
+        .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .transport_config(transport::config())
@@ -301,18 +366,34 @@ async fn welcome(
     Ok((link, sender, receiver))
 }
 
-/// Until the caller has gone; where the service leaves first, the caller is told and ends
-/// its calls.
+/// Until the caller has gone; where the service leaves first, or the caller is not to be trusted
+/// any more, that is told and ends its calls.
 async fn attend_caller(
     session: &Session,
     link: &Arc<PeerLink>,
     mut sender: ControlSender,
     mut receiver: ControlReceiver,
 ) {
+    let certificates = transport::peer_certificates(link.connection());
+    let mut distrust = pin!(Arc::clone(&session.credentials).distrusts(certificates, Role::Client));
+    let mut cut_by = None;
     let mut was_told = false;
     loop {
         tokio::select! {
             () = session.stop.cancelled() => break,
+            why = &mut distrust, if cut_by.is_none() => {
+                tracing::warn!(%why, "a caller has to leave");
+                let limit = match why {
+                    Distrust::Expired => EXPIRED,
+                    Distrust::Refused(_) => DISTRUSTED,
+                };
+                cut_by = Some(Instant::now() + limit);
+                was_told = true;
+                if sender.send(0, &Control::Drain).await.is_err() {
+                    break;
+                }
+            }
+            () = until(cut_by) => break,
             () = session.drain.cancelled(), if !was_told => {
                 was_told = true;
                 if sender.send(0, &Control::Drain).await.is_err() {

@@ -5,7 +5,10 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use nano_wire::{InstanceId, message::LONGEST_DEADLINE, transport::Close};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::DropGuard;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     Session, State,
@@ -33,6 +36,10 @@ pub(super) struct Keeper {
     failures: u32,
     /// Told once the session has gone on with another node, or found none.
     moving: Option<DropGuard>,
+    /// Told once the session has gone on by another connection.
+    replacing: Option<CancellationToken>,
+    /// Connections that others have taken the place of, or are to.
+    old: TaskTracker,
     /// Why there can be no session.
     reason: Option<ConnectError>,
 }
@@ -52,6 +59,8 @@ impl Keeper {
             was_connected: false,
             failures: 0,
             moving: None,
+            replacing: None,
+            old: TaskTracker::new(),
             reason: None,
         }
     }
@@ -75,6 +84,8 @@ impl Keeper {
         if self.session.drain.is_cancelled() {
             self.end_callers().await;
         }
+        self.old.close();
+        self.old.wait().await;
     }
 
     /// Lets those who call without a node end their calls, also where there is no node.
@@ -98,7 +109,7 @@ impl Keeper {
             connected = establish(&session, self.home.take(), self.failures) => connected,
         };
         match connected {
-            Ok(established) => self.serve(Attended::new(established)).await,
+            Ok(established) => self.serve(Attended::new(established, &session)).await,
             Err(error) if self.was_connected || error.is_passing() => {
                 tracing::warn!(%error, failures = self.failures, "not connected");
                 session.note(error);
@@ -121,6 +132,9 @@ impl Keeper {
         tracing::debug!(node = %attended.candidate, "connected");
         session.publish(&attended.link);
         self.moving = None;
+        if let Some(replaced) = self.replacing.take() {
+            replaced.cancel();
+        }
         attended.begin(session).await;
         match attended.attend(session).await {
             End::Stopped => {
@@ -133,6 +147,16 @@ impl Keeper {
                 self.home = Some(attended.candidate);
                 Next::AfterPause
             }
+            End::Due => {
+                tracing::debug!(node = %attended.candidate, "connecting anew before certificates end");
+                self.home = Some(attended.candidate.clone());
+                self.replacing = Some(attended.replaced.clone());
+                let old = until_replaced(Arc::clone(session), attended);
+                session.io.spawn(self.old.track_future(old));
+                Next::AtOnce
+            }
+            // What is in use has no successor yet.
+            End::Replaced => Next::AtOnce,
             End::NodeLeaves => {
                 tracing::info!(node = %attended.candidate, "the node is leaving");
                 // Handlers may call by it until there is another one, and as long as the
@@ -172,6 +196,15 @@ impl Drop for Keeper {
         self.session.link.store(None);
         let state = State::Stopped(self.reason.take());
         self.session.state.send_replace(state);
+    }
+}
+
+/// Goes on with a connection until another one has its place.
+async fn until_replaced(session: Arc<Session>, mut attended: Attended) {
+    match attended.attend(&session).await {
+        End::Replaced => attended.retire(&session).await,
+        End::NodeLeaves => leave_behind(session, attended).await,
+        End::Due | End::Lost | End::Stopped => session.withdraw(&attended.link),
     }
 }
 

@@ -3,14 +3,17 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nano_client::{Client, ConnectError, Options, RedisState, Status};
 use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime};
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime, written};
 use crate::cli::StatusArguments;
+
+/// The end of the year 9999, beyond which no certificate goes.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 pub(super) fn run(arguments: StatusArguments) -> ExitCode {
     let options = match arguments.at.options() {
@@ -52,6 +55,7 @@ fn in_words(status: &Status) -> String {
         ("version", format!("{}, up {uptime}", status.agent)),
         ("QUIC", status.quic.clone()),
         ("HTTP", status.http.clone()),
+        ("certificate", until(status.added.certificate_ends)),
         ("sessions", status.sessions.to_string()),
         ("calls", format!("{} in flight", status.in_flight)),
         ("patterns", status.patterns.to_string()),
@@ -80,6 +84,10 @@ fn in_words(status: &Status) -> String {
     if unlisted > 0 {
         lines.push(("", format!("and {unlisted} more")));
     }
+    if let Some(end) = status.added.revocations_end {
+        let text = format!("the list is {}", until(Some(end)));
+        lines.push(("revocations", text));
+    }
     let line = |(name, text): (&str, String)| format!("{name:<11}  {text}\n");
     lines.into_iter().map(line).collect()
 }
@@ -89,6 +97,22 @@ fn with_suspect(all: u64, suspect: u64) -> String {
         0 => all.to_string(),
         suspect => format!("{all}, {suspect} of them suspect"),
     }
+}
+
+/// Until when something is valid, and how long that is.
+fn until(end: Option<u64>) -> String {
+    let Some(end) = end else {
+        return "not known".to_owned();
+    };
+    let end = after_1970(end);
+    match end.duration_since(SystemTime::now()) {
+        Ok(left) => format!("valid until {}, {} more", written(end), duration(left)),
+        Err(_) => format!("ended {}", written(end)),
+    }
+}
+
+fn after_1970(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
 }
 
 fn redis_in_words(redis: Option<&RedisState>) -> String {
@@ -155,6 +179,8 @@ fn in_json(status: &Status) -> Value {
         "patterns": status.patterns,
         "instances": status.instances,
         "suspect_instances": status.suspect,
+        "certificate_ends": status.added.certificate_ends.map(after_1970).map(written),
+        "revocations_end": status.added.revocations_end.map(after_1970).map(written),
         "redis": redis,
         "nodes": status.nodes,
         "suspect_nodes": status.suspect_nodes,

@@ -1,10 +1,15 @@
 //! `nanod tls`: an authority and certificates by hand.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
-use nano_tls::{Authority, Name};
+use nano_tls::{Authority, Name, Revoke, Summary};
+use serde_json::{Value, json};
 
-use super::fail;
+use super::{fail, written};
 use crate::cli::Tls;
 
 const SECONDS_A_DAY: u64 = 86_400;
@@ -21,29 +26,115 @@ pub(super) fn run(tls: Tls) -> ExitCode {
 
 fn make(tls: Tls) -> nano_tls::Result<String> {
     match tls {
-        Tls::Init { out, trust_domain } => {
-            Authority::create(&trust_domain)?.write(&out)?;
-            Ok(format!(
-                "made an authority for {trust_domain} in {0}: ca.pem, and ca-key.pem, which \
-                 is to be kept from everyone",
-                out.display()
-            ))
-        }
+        Tls::Init { out, trust_domain } => init(&out, &trust_domain),
+        Tls::Show { path, json } => show(&path, json),
         Tls::Issue {
             name,
             ca,
             out,
             days,
-        } => {
-            let name: Name = name.parse()?;
-            let lifetime = Duration::from_secs(days.saturating_mul(SECONDS_A_DAY));
-            let bundle = Authority::load(&ca)?.issue(&name, lifetime)?;
-            bundle.write(&out)?;
-            Ok(format!(
-                "issued {} in {}: ca.pem, cert.pem and key.pem, for --tls {1}",
-                bundle.identity(),
-                out.display()
-            ))
-        }
+        } => issue(&name, &ca, &out, days),
+        Tls::Renew { folder, ca, days } => renew(&folder, &ca, days),
+        Tls::Revoke { ca, whose } => revoke(&ca, whose),
     }
+}
+
+fn init(out: &Path, trust_domain: &str) -> nano_tls::Result<String> {
+    Authority::create(trust_domain)?.write(out)?;
+    Ok(format!(
+        "made an authority for {trust_domain} in {0}: ca.pem, and ca-key.pem, which \
+         is to be kept from everyone",
+        out.display()
+    ))
+}
+
+fn issue(name: &str, ca: &Path, out: &Path, days: u64) -> nano_tls::Result<String> {
+    let name: Name = name.parse()?;
+    let bundle = Authority::load(ca)?.issue_into(out, &name, lifetime(days))?;
+    Ok(format!(
+        "issued {} in {}: ca.pem, cert.pem and key.pem, for --tls {1}",
+        bundle.identity(),
+        out.display()
+    ))
+}
+
+fn renew(folder: &Path, ca: &Path, days: Option<u64>) -> nano_tls::Result<String> {
+    let bundle = Authority::load(ca)?.renew(folder, days.map(lifetime))?;
+    Ok(format!(
+        "renewed {} in {}: valid until {}",
+        bundle.identity(),
+        folder.display(),
+        written(bundle.validity().not_after)
+    ))
+}
+
+fn revoke(ca: &Path, whose: PathBuf) -> nano_tls::Result<String> {
+    let authority = Authority::load(ca)?;
+    let shown = whose.display().to_string();
+    let whose = match whose.is_file() {
+        true => Revoke::Certificate(whose),
+        false => {
+            let domain = format!("spiffe://{}/", authority.trust_domain());
+            Revoke::Name(shown.strip_prefix(&domain).unwrap_or(&shown).parse()?)
+        }
+    };
+    let added = authority.revoke(&whose)?;
+    Ok(format!(
+        "revoked {shown}: {added} more on the list {}, which is to be copied beside the \
+         cert.pem of all nodes, services and clients",
+        ca.join("crl.pem").display()
+    ))
+}
+
+fn show(path: &Path, as_json: bool) -> nano_tls::Result<String> {
+    let summary = Summary::of(path)?;
+    let now = SystemTime::now();
+    Ok(match as_json {
+        true => format!("{:#}", in_json(&summary, now)),
+        false => in_words(&summary, now),
+    })
+}
+
+fn in_words(summary: &Summary, now: SystemTime) -> String {
+    let validity = summary.validity;
+    let left = match validity.not_after > now {
+        true => format!("{} days left", days(validity.left(now))),
+        false => "expired".to_owned(),
+    };
+    let mut lines = vec![
+        ("identity", summary.identity.clone()),
+        ("serial", summary.serial.clone()),
+        ("valid from", written(validity.not_before)),
+        ("until", format!("{}, {left}", written(validity.not_after))),
+    ];
+    let authorities = summary.authorities.iter();
+    lines.extend(authorities.map(|authority| ("authority", authority.to_string())));
+    let next = summary.next_revocations.map(written);
+    lines.extend(next.map(|next| ("revocations", format!("a newer list is due by {next}"))));
+    let lines = lines
+        .iter()
+        .map(|(name, text)| format!("{name:<11}  {text}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn in_json(summary: &Summary, now: SystemTime) -> Value {
+    let authorities = summary.authorities.iter();
+    json!({
+        "identity": summary.identity,
+        "serial": summary.serial,
+        "not_before": written(summary.validity.not_before),
+        "not_after": written(summary.validity.not_after),
+        "days_left": days(summary.validity.left(now)),
+        "expired": summary.validity.not_after <= now,
+        "authorities": authorities.map(ToString::to_string).collect::<Vec<_>>(),
+        "next_revocations": summary.next_revocations.map(written),
+    })
+}
+
+fn lifetime(days: u64) -> Duration {
+    Duration::from_secs(days.saturating_mul(SECONDS_A_DAY))
+}
+
+fn days(left: Duration) -> u64 {
+    left.as_secs() / SECONDS_A_DAY
 }

@@ -56,6 +56,14 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "certificate_lifetime_s",
+        help: "Seconds that certificates live which the node issues",
+        default: "86400",
+        kind: Kind::Integer(1..=YEAR_S, |config, n| {
+            config.certificate_lifetime = Duration::from_secs(n.into());
+        }),
+    },
+    Setting {
         key: "name",
         help: "Name of a node with the cluster's secret: node/NAME",
         default: "the machine's",
@@ -288,6 +296,9 @@ pub(super) const STATE: &str = "state";
 
 /// The most data threads a node may have.
 pub(super) const MAX_THREADS: u32 = 256;
+
+/// The longest life of a certificate: about as long as what is issued by hand has.
+const YEAR_S: u32 = 397 * 24 * 60 * 60;
 
 /// A value that was given for a setting.
 pub(super) struct Given {

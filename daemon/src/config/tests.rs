@@ -101,6 +101,7 @@ fn defaults() {
         state: "/home/nano/.local/state/nanod".into(),
         tls: None,
         cluster_secret: None,
+        certificate_lifetime: Duration::from_secs(86_400),
         name: None,
         rules: None,
         tokens: None,
@@ -171,6 +172,7 @@ fn every_setting_is_heard_in_every_layer() {
         state: "/s".into(),
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
+        certificate_lifetime: Duration::from_secs(12),
         name: Some("node/n".parse().expect("a name")),
         rules: Some("/u".into()),
         tokens: Some(TokenSource::File("/v".into())),
@@ -206,6 +208,7 @@ fn every_setting_is_heard_in_every_layer() {
         "/s",
         "/t",
         "/c",
+        "12",
         "n",
         "/u",
         "/v",
@@ -500,12 +503,16 @@ fn every_setting_has_its_bounds() {
         &["", "localhost", "10.0.0.0/33"],
     ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 35] = [
+    let bounds: [(&str, [&[&str]; 2]); 36] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
         ("tls", paths),
         ("cluster_secret_file", paths),
+        (
+            "certificate_lifetime_s",
+            [&["1", "34300800"], &["0", "34300801", "1d"]],
+        ),
         (
             "name",
             [&["a", "web-1.example.org"], &["", "a/b", "..", "a b"]],

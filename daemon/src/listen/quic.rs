@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
-use nano_tls::Bundle;
+use nano_tls::Credentials;
 use nano_wire::transport;
 use quinn::{
     Connecting, Endpoint, EndpointConfig, Incoming, ServerConfig, crypto::rustls::QuicServerConfig,
@@ -46,9 +46,9 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// If the bundle cannot be used.
-pub fn server_config(bundle: &Bundle) -> nano_tls::Result<ServerConfig> {
-    let crypto = QuicServerConfig::try_from(bundle.server_config()?)
+/// If the credentials cannot be used.
+pub fn server_config(credentials: &Arc<Credentials>) -> nano_tls::Result<ServerConfig> {
+    let crypto = QuicServerConfig::try_from(credentials.server_config()?)
         .map_err(|error| nano_tls::Error::Config(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config

@@ -80,7 +80,7 @@ pub(crate) async fn http_quic() -> Result<Vec<Contender>> {
 async fn raw_lane() -> Result<Contender> {
     let mut contender = Contender::new("raw_lane", "nanod's lane, no router")?;
     let trust = contender.folder.path().to_owned();
-    nano_tls::set_up(&trust)?;
+    nano_tls::set_up(&trust, nano_tls::OWN_LIFETIME)?;
     contender.serve(Protocol::RawLane, ANY, Some(trust)).await?;
     Ok(contender)
 }
