@@ -135,6 +135,9 @@ impl Node {
             joined,
             failed.clone(),
         )?;
+        if let Some(replication) = &replication {
+            replication.wait_for_first_step();
+        }
         let over_http = quotas.of(HTTP_LOCAL);
         let switch = Switch::new(Arc::clone(registry.table()), Arc::clone(&over_http));
         let mut node = Self {
