@@ -330,7 +330,11 @@ impl Run {
         if !link.is_wanted(id) {
             return self.answer_to.forget();
         }
-        let mut answering = Box::pin(self.answer(body));
+        // The handlers before it may have had the thread for long.
+        let Some(run) = self.in_time(Instant::now()) else {
+            return;
+        };
+        let mut answering = Box::pin(run.answer(body));
         let first = answering
             .as_mut()
             .poll(&mut task::Context::from_waker(Waker::noop()));

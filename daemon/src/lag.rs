@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until};
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A delay that is no trouble.
-const TARGET: Duration = Duration::from_millis(50);
+const TARGET: Duration = Duration::from_millis(100);
 
 /// For so long each delay has to be above the target.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Pause between two log lines about it.
 const QUIET: Duration = Duration::from_secs(10);

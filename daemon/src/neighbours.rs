@@ -55,6 +55,9 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// The same, over a link to a node that is not to be trusted any more.
 const DISTRUSTED: Duration = Duration::from_secs(2);
 
+/// Longest wait for other nodes to take notice of the end.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// Pause between two attempts to reach a neighbour.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -197,6 +200,17 @@ impl Neighbours {
         suspect
             .map(|neighbour| Arc::strong_count(&neighbour) - 1)
             .sum()
+    }
+
+    /// Closes all links, once nothing is asked of this any more, so that other nodes do not
+    /// wait for what has ended.
+    pub fn farewell(&self) -> impl Future<Output = ()> + Send + use<> {
+        let context = Arc::clone(&self.context);
+        async move {
+            let closed = context.dialer.close(Close::Done, "the node has stopped");
+            // Whoever has not taken notice by then finds out by its own timer.
+            let _ = timeout(CLOSING, closed).await;
+        }
     }
 
     /// Where instances are counted.

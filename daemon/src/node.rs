@@ -142,6 +142,9 @@ impl Node {
             joined,
             failed.clone(),
         )?;
+        if let Some(replication) = &replication {
+            replication.wait_for_first_step();
+        }
         let callers = Callers::new(
             Arc::clone(&access),
             Arc::clone(registry.table()),

@@ -1,7 +1,12 @@
 //! Starts a node's part in a cluster: the thread that speaks to Redis and to other nodes,
 //! and what the registry needs to use it, [`Joined`].
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::{Arc, mpsc::Receiver},
+    thread,
+    time::Duration,
+};
 
 use nano_tls::Credentials;
 use nano_wire::message::Limits;
@@ -18,6 +23,9 @@ use crate::{
 
 /// Commands for Redis, and what comes back, that may wait.
 const QUEUE: usize = 1024;
+
+/// Longest wait for what other nodes have in Redis.
+const FIRST_STEP: Duration = Duration::from_secs(1);
 
 /// What makes a node a member.
 pub struct Place {
@@ -62,7 +70,11 @@ pub enum ReplicationError {
 }
 
 /// The thread; it ends with the registry.
-pub struct ReplicationThread(thread::JoinHandle<()>);
+pub struct ReplicationThread {
+    thread: thread::JoinHandle<()>,
+    /// Redis is there: tells when all is known that other nodes have in it.
+    first_step: Option<Receiver<()>>,
+}
 
 /// Joins a cluster; `failed` is cancelled when the thread ends, however it does.
 ///
@@ -93,6 +105,7 @@ pub fn join(
     );
     let redis = Arc::new(Redis::new(place.redis, &place.identity));
     let from_redis = inputs.clone();
+    let farewell = neighbours.farewell();
     let (seen, looked) = std::sync::mpsc::sync_channel(1);
     let thread = thread::Builder::new()
         .name("nano-cluster".to_owned())
@@ -103,15 +116,19 @@ pub fn join(
                 // Who starts the node waits for it.
                 if seen.send(look).is_ok() && look != Look::Others {
                     redis.run(queue, from_redis).await;
+                    farewell.await;
                 }
             });
         })?;
+    let (stepped, first_step) = std::sync::mpsc::sync_channel(1);
+    let mut first_step = Some(first_step);
     match looked.recv() {
         Ok(Look::Ours) => tracing::info!(redis = %url, %namespace, "sharing routes"),
         Ok(Look::Others) => return Err(ReplicationError::OtherAuthority { url, namespace }),
         // Why it is away was said by who has looked.
         Ok(Look::Away) | Err(_) => {
             tracing::warn!(redis = %url, %namespace, "starting without Redis");
+            first_step = None;
         }
     }
     let joined = Joined {
@@ -120,14 +137,25 @@ pub fn join(
         commands,
         inputs: (inputs, received),
         neighbours,
+        first_step: stepped,
     };
-    Ok((joined, ReplicationThread(thread)))
+    Ok((joined, ReplicationThread { thread, first_step }))
 }
 
 impl ReplicationThread {
+    /// Waits until all is known that other nodes have in Redis, no longer than it should take;
+    /// not at all if Redis is away.
+    pub fn wait_for_first_step(&self) {
+        if let Some(first_step) = &self.first_step
+            && first_step.recv_timeout(FIRST_STEP).is_err()
+        {
+            tracing::warn!("serving before all routes of other nodes are known");
+        }
+    }
+
     /// Waits for the thread to end, which it does when the registry is gone.
     pub fn join(self) {
-        if self.0.join().is_err() {
+        if self.thread.join().is_err() {
             tracing::error!("the cluster's thread panicked");
         }
     }

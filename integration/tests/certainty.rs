@@ -13,8 +13,12 @@ use serde_json::{Value, json};
 /// Calls in flight at a stage.
 const CALLS: usize = 100;
 
-/// Calls of such a size fill the windows of all lanes.
+/// Bytes of a call beside those that it needs.
+const SMALL: usize = 0;
+/// So many fill the windows of all lanes.
 const FILLING: usize = 16_000;
+/// A body of so many has a stream of its own.
+const LARGE: usize = 100_000;
 
 /// How the calls go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +146,7 @@ const NONE: RetryLimits = RetryLimits {
 async fn placed_behind_others(scene: &Scene) -> (Vec<NotedCall>, Vec<NotedCall>) {
     scene.dying.frozen().await;
     let first = scene.notes.place(&scene.client, CALLS, FILLING).await;
-    let waiting = scene.notes.place(&scene.client, CALLS, 0).await;
+    let waiting = scene.notes.place(&scene.client, CALLS, SMALL).await;
     scene.have_been_given(2 * CALLS).await;
     (first, waiting)
 }
@@ -199,7 +203,7 @@ async fn done_by_other(calls: Vec<NotedCall>, furthest: Certainty) -> usize {
 async fn killed_before_reading(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
     scene.dying.frozen().await;
-    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, SMALL).await;
     scene.have_been_given(CALLS).await;
     scene.is_silent().await;
     let _other = scene.kill().await;
@@ -208,9 +212,9 @@ async fn killed_before_reading(path: Path) {
     }
 }
 
-async fn killed_in_the_handler(path: Path) {
+async fn killed_in_the_handler(path: Path, size: usize) {
     let mut scene = Scene::set(path, PLENTY).await;
-    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, size).await;
     all_note(&calls, &["dying"]).await;
     let _other = scene.kill().await;
     for call in calls {
@@ -220,7 +224,7 @@ async fn killed_in_the_handler(path: Path) {
 
 async fn killed_with_answers_on_their_way(path: Path) {
     let mut scene = Scene::set(path, PLENTY).await;
-    let calls = scene.notes.place(&scene.client, CALLS, 0).await;
+    let calls = scene.notes.place(&scene.client, CALLS, SMALL).await;
     all_note(&calls, &["dying"]).await;
     scene.way.cut(true);
     scene.notes.give_word();
@@ -264,12 +268,22 @@ async fn what_had_left_the_node_and_was_not_read_may_have_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_may_have_run_and_did_so_once() {
-    killed_in_the_handler(Path::Direct).await;
+    killed_in_the_handler(Path::Direct, SMALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_with_a_large_body_may_have_run_and_did_so_once() {
+    killed_in_the_handler(Path::Direct, LARGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ran_by_the_node_may_have_run_and_did_so_once() {
-    killed_in_the_handler(Path::ByNode).await;
+    killed_in_the_handler(Path::ByNode, SMALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ran_by_the_node_with_a_large_body_may_have_run_and_did_so_once() {
+    killed_in_the_handler(Path::ByNode, LARGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

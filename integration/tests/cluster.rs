@@ -12,6 +12,7 @@ use nano_integration::{
 use redis::cmd;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_registered_at_one_node_is_called_through_all() {
@@ -241,4 +242,40 @@ async fn a_redis_without_a_secret_is_refused() {
         .await;
     assert!(!status.success());
     assert!(said.contains("NANO_CLUSTER_SECRET"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_knows_all_routes_once_it_is_ready() {
+    let mut cluster = Cluster::start(1).await;
+    let _service = named("a:1", "one").start(cluster.at(0)).await.unwrap();
+    all_hear(&cluster.clients().await, "a:1", Some("one")).await;
+    for node in 1..4 {
+        cluster.join().await;
+        let client = cluster.client(node).await;
+        assert_eq!(ask(&client, "a:1").await.unwrap(), "one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_stopped_holds_up_no_other() {
+    let mut cluster = Cluster::start(2).await;
+    let _services = [
+        named("a:1", "one").start(cluster.at(0)).await.unwrap(),
+        named("b:1", "two").start(cluster.at(1)).await.unwrap(),
+    ];
+    let clients = cluster.clients().await;
+    for (subject, name) in [("a:1", "one"), ("b:1", "two")] {
+        all_hear(&clients, subject, Some(name)).await;
+    }
+    let sessions = async |client: &Client| client.status().await.unwrap().sessions;
+    let before = sessions(&clients[1]).await;
+    cluster.nodes[0].process.terminate().await;
+    // Long before the connection would count as lost.
+    let told = timeout(Duration::from_secs(5), async {
+        until("the session of the node to be over", async || {
+            (sessions(&clients[1]).await < before).then_some(())
+        })
+        .await;
+    });
+    told.await.unwrap();
 }

@@ -199,9 +199,18 @@ async fn one_by_one(options: Options) -> Arc<AtomicUsize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_late_when_its_turn_comes_never_begins() {
+    late_calls(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_where_the_handlers_thread_is_the_networks_too() {
+    late_calls(false).await;
+}
+
+async fn late_calls(io_thread: bool) {
     const CALLS: usize = 30;
     let node = Node::start().await;
-    let begun = one_by_one(node.options()).await;
+    let begun = one_by_one(node.options().io_thread(io_thread)).await;
     for is_direct in [false, true] {
         let client = Client::connect(node.options().direct(is_direct))
             .await

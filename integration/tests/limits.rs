@@ -129,14 +129,14 @@ async fn a_body_that_is_larger_than_a_pattern_takes_is_refused_on_every_way() {
 }
 
 /// A service that asks itself in circles, and keeps why that ended.
-async fn circle(options: Options) -> (Service, Arc<AtomicUsize>, Ended) {
+async fn circle(subject: &'static str, options: Options) -> (Service, Arc<AtomicUsize>, Ended) {
     let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Ended::default());
     let (counter, keep) = (Arc::clone(&begun), Arc::clone(&ended));
-    let service = Service::builder().on("a:1", move |context, message: Value| {
+    let service = Service::builder().on(subject, move |context, message: Value| {
         let keep = Arc::clone(&keep);
         counter.fetch_add(1, Ordering::SeqCst);
         async move {
-            let asked = context.act::<_, Value>("a:1", &message).await;
+            let asked = context.act::<_, Value>(subject, &message).await;
             Ok(asked.inspect_err(|failure| {
                 // Who asked last knows.
                 keep.lock().get_or_insert_with(|| failure.clone());
@@ -152,12 +152,20 @@ type Ended = Arc<Mutex<Option<CallError>>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_asks_itself_in_circles_is_stopped() {
     let cluster = Cluster::start(2).await;
-    for (serves_at, is_direct) in [(0, false), (0, true), (1, false), (1, true)] {
+    for (subject, serves_at, is_direct) in [
+        ("a:1", 0, false),
+        ("a:2", 0, true),
+        ("a:3", 1, false),
+        ("a:4", 1, true),
+    ] {
         let options = |node| cluster.at(node).direct(is_direct);
-        let (service, begun, ended) = circle(options(serves_at)).await;
+        let (_service, begun, ended) = circle(subject, options(serves_at)).await;
         let client = Client::connect(options(0)).await.unwrap();
         let failure = until("the service to be known", async || {
-            let failure = client.act::<_, Value>("a:1", &json!({})).await.unwrap_err();
+            let failure = client
+                .act::<_, Value>(subject, &json!({}))
+                .await
+                .unwrap_err();
             (failure.code != Code::NoRoute).then_some(failure)
         })
         .await;
@@ -169,10 +177,9 @@ async fn a_service_that_asks_itself_in_circles_is_stopped() {
         assert!(begun <= usize::from(HOPS), "{way}: {begun} handlers");
         let response = cluster.nodes[0]
             .http()
-            .post(&json!({"Pattern": "a:1"}))
+            .post(&json!({"Pattern": subject}))
             .await;
         assert_eq!(response.status, 500, "{way}");
         assert_eq!(ended.lock().take().unwrap().code, Code::Loop, "{way}");
-        service.drain().await;
     }
 }

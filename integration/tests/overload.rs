@@ -7,7 +7,7 @@ use std::time::Duration;
 use nano_client::{Client, Code};
 use nano_integration::Node;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Calls in flight that the node takes.
 const MOST: usize = 16;
@@ -38,7 +38,7 @@ async fn calls(client: &Client, callers: usize) -> Took {
                         took.refused.push(since.elapsed());
                         // Whoever is refused is told when to come back.
                         let pause = failure.retry_after_ms.unwrap();
-                        tokio::time::sleep(Duration::from_millis(pause.into())).await;
+                        sleep(Duration::from_millis(pause.into())).await;
                     }
                 }
             }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use nano_client::Client;
-use nano_integration::{Cluster, Load, ServiceProcess};
+use nano_integration::{Cluster, Load, ServiceProcess, ask, until};
 use serde_json::{Value, json};
 
 const LASTS: Duration = Duration::from_secs(60);
@@ -48,6 +48,12 @@ async fn services_and_nodes_that_are_restarted_in_turn_cost_no_call() {
     let mut services = Vec::new();
     for name in ["one", "two", "three", "four"] {
         services.push((name, service(&cluster, name).await));
+    }
+    for node in cluster.clients().await {
+        until("every node to know the route", async || {
+            ask(&node, "a:1").await.ok()
+        })
+        .await;
     }
     let loads = loads(&cluster).await;
     let since = Instant::now();

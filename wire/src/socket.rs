@@ -13,6 +13,8 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::transport::Close;
+
 /// Bytes asked of the kernel for each of a socket's two buffers. A burst that finds the
 /// buffer full is dropped and waits for a timer to be sent again.
 pub const BUFFER: usize = 4 * 1024 * 1024;
@@ -122,6 +124,17 @@ impl Dialer {
             }
             io::Error::other(error)
         })
+    }
+
+    /// Closes all connections, and waits until the other ends know, or have had time to.
+    pub async fn close(&self, close: Close, reason: &str) {
+        let endpoints: Vec<Endpoint> = self.endpoints.lock().drain().map(|(_, it)| it).collect();
+        for endpoint in &endpoints {
+            endpoint.close(close.code(), reason.as_bytes());
+        }
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
     }
 
     fn endpoint(

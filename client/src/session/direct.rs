@@ -49,6 +49,9 @@ const GREETING: Duration = Duration::from_secs(2);
 /// Longest wait for the calls of a caller whose certificate has ended.
 const EXPIRED: Duration = Duration::from_secs(30);
 
+/// Longest wait for a caller that means another instance to read so.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Handshakes in progress at one instance; further callers are told to come again.
 const HANDSHAKES: usize = 64;
 
@@ -339,6 +342,8 @@ async fn welcome(
             .send(0, &Control::Refused(Box::new(failure)))
             .await
             .map_err(text)?;
+        // Who closes at once takes back what was not read.
+        let _ = timeout(FAREWELL, connection.closed()).await;
         return Err(refuse(&connection, "another instance was meant"));
     }
     if dial.hello.oldest > VERSION || dial.hello.version < OLDEST_VERSION {

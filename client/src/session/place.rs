@@ -157,6 +157,9 @@ impl Session {
         call: &mut Outgoing<'_>,
         known: Option<Instances<Arc<Target>>>,
     ) -> Result<Body, Failed> {
+        if call.origin.hops == 0 {
+            return Err(looped(&call.subject).into());
+        }
         let begun = Instant::now();
         let engaged = match &known {
             Some(targets) => self.engage(call, targets)?,
@@ -490,6 +493,11 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn looped(subject: &str) -> Failure {
+    let message = format!("the call to {subject:?} passed through too many hops");
+    failure(Code::Loop, message)
 }
 
 /// The shortest deadline that instances declare for calls which name none.

@@ -25,7 +25,7 @@ impl Actor {
         };
         let seen = membership.take(inputs);
         if seen.is_empty() {
-            return;
+            return membership.shown();
         }
         let mut changes = seen.store;
         for key in seen.superseded {
@@ -39,6 +39,9 @@ impl Actor {
         self.publish();
         // It was other nodes that said so.
         self.local.clear();
+        if let Some(membership) = &mut self.membership {
+            membership.shown();
+        }
     }
 
     /// The instance of an own route has gone to another node. What it was called for here is

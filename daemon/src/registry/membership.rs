@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, mpsc::SyncSender},
     time::{Duration, SystemTime},
 };
 
@@ -39,6 +39,8 @@ pub struct Joined {
     pub inputs: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     /// The ways to other nodes.
     pub neighbours: Neighbours,
+    /// Told once all that other nodes have in Redis is known.
+    pub first_step: SyncSender<()>,
 }
 
 /// A node's place in its cluster.
@@ -56,6 +58,7 @@ pub(super) struct Membership {
     read_before: Option<Instant>,
     /// When it was last stored that Redis is read.
     noted: Option<Instant>,
+    first_step: Option<SyncSender<()>>,
     /// By who serves them too: a node that says the same instance is two parties has two.
     elsewhere: HashMap<(Boot, InstanceId, String), Weak<Instance>>,
     /// How many of those there may be before those that are gone are looked for.
@@ -141,6 +144,7 @@ impl Membership {
             outlook: watch::Sender::default(),
             read_before: known.and_then(|known| Instant::now().checked_sub(known.elapsed().ok()?)),
             noted: None,
+            first_step: Some(joined.first_step),
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
             withheld,
@@ -207,6 +211,17 @@ impl Membership {
         Outlook::publish(&self.outlook, &self.replica, begun, suspect_instances);
         seen.store.extend(self.note_known());
         seen
+    }
+
+    /// All that was taken shows: if that is all that other nodes have, who starts the node is
+    /// told once.
+    pub(super) fn shown(&mut self) {
+        if self.knows_others()
+            && let Some(first_step) = self.first_step.take()
+        {
+            // It may have stopped to wait.
+            let _ = first_step.try_send(());
+        }
     }
 
     /// Instances that suspect nodes have.
