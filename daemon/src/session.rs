@@ -15,7 +15,7 @@ use nano_wire::{
     inspect::{LONGEST_WATCH, ListRoutes},
     lane::{Link, LinkConfig},
     message::{ADDRESS_LIMIT, Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
-    transport::{self, Close},
+    transport::Close,
 };
 use quinn::Connection;
 use tokio::{

@@ -6,7 +6,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use nano_tls::Bundle;
 use nano_wire::inspect::{Added, RedisState, Room, Status};
 
 use tokio::time::Instant;
@@ -49,10 +48,7 @@ pub fn status(context: &SessionContext) -> Status {
         nodes: 0,
         suspect_nodes: 0,
         listed: Vec::new(),
-        added: Added {
-            withheld: context.registry.withheld() as u64,
-            ..ends(&context.credentials.current())
-        },
+        added: added(context),
     };
     if let Some(outlook) = outlook {
         status.redis = Some(redis(&outlook));
@@ -64,11 +60,13 @@ pub fn status(context: &SessionContext) -> Status {
 /// The node's program and version.
 pub const AGENT: &str = concat!("nanod/", env!("CARGO_PKG_VERSION"));
 
-fn ends(bundle: &Bundle) -> Added {
+fn added(context: &SessionContext) -> Added {
+    let bundle = context.credentials.current();
     let seconds = |end: SystemTime| Some(end.duration_since(UNIX_EPOCH).ok()?.as_secs());
     Added {
         certificate_ends: seconds(bundle.validity().not_after),
         revocations_end: bundle.next_revocations().and_then(seconds),
+        withheld: context.registry.withheld() as u64,
     }
 }
 

@@ -5,7 +5,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use nano_tls::{ClusterKey, Credentials, Kind, Name, Secret, SecretSource, Source};

@@ -399,4 +399,3 @@ impl<Context> Decode<Context> for Later {
 }
 
 bincode::impl_borrow_decode!(Later);
-

@@ -1,10 +1,6 @@
 //! `nanod`: runs the daemon until it is told to stop.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
