@@ -104,8 +104,8 @@ async fn a_handler_acts_within_its_callers_deadline() {
 
     let short = client.with_timeout(Duration::from_millis(200));
     until("the asked handler to be stopped too", async || {
-        let asked = short.act::<_, Value>("ask", &ask(json!({"Do": "hold"})));
-        let failure = asked.await.unwrap_err();
+        let hold = ask(json!({"Do": "hold"}));
+        let failure = short.act::<_, Value>("ask", &hold).await.unwrap_err();
         // Both calls have one deadline: whichever side notices first tells.
         let is_deadline = failure.code == Code::Deadline
             || failure.code == Code::HandlerFailed && failure.message.contains("deadline");
