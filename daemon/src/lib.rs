@@ -5,7 +5,7 @@
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`]
+//! starts it, and [`neighbours`] are the ways to the other nodes; [`upstream`] to HTTP services. [`listing`], [`explain`]
 //! and [`status`] tell whoever asks of the routes and of the node.
 
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod listen;
 pub mod listing;
 pub mod neighbours;
 pub mod node;
+pub mod pieces;
 pub mod quota;
 pub mod reach;
 pub mod registry;
@@ -31,6 +32,7 @@ pub mod strangers;
 pub mod switch;
 pub mod table;
 pub mod trust;
+pub mod upstream;
 pub mod watch;
 
 pub use command::run;

@@ -3,14 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{failure, lost};
-use crate::quota::{Room, Usage};
+use crate::{
+    pieces::{Pieces, counted},
+    quota::{Room, Usage},
+};
 
 /// Longest wait for a request's body.
 const BODY: Duration = Duration::from_secs(30);
@@ -97,64 +100,5 @@ impl Bodies {
     fn too_large(&self) -> Failure {
         let message = format!("the body is over the limit of {} bytes", self.max_body);
         failure(Code::TooLarge, message)
-    }
-}
-
-/// The bytes, which take their room until nobody keeps them: of an answer, until the
-/// client's socket has taken it.
-fn counted(bytes: Bytes, room: Room) -> Bytes {
-    Bytes::from_owner(Counted { bytes, _room: room })
-}
-
-struct Counted {
-    bytes: Bytes,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// A body in the making: one piece is kept as it came, more are put together.
-#[derive(Default)]
-enum Pieces {
-    #[default]
-    None,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Pieces {
-    fn len(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::One(piece) => piece.len(),
-            Self::Many(pieces) => pieces.len(),
-        }
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(piece),
-            Self::One(first) => {
-                let mut pieces = BytesMut::from(first);
-                pieces.extend_from_slice(&piece);
-                Self::Many(pieces)
-            }
-            Self::Many(mut pieces) => {
-                pieces.extend_from_slice(&piece);
-                Self::Many(pieces)
-            }
-        };
-    }
-
-    fn into_whole(self) -> Bytes {
-        match self {
-            Self::None => Bytes::new(),
-            Self::One(piece) => piece,
-            Self::Many(pieces) => pieces.freeze(),
-        }
     }
 }

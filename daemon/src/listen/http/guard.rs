@@ -10,7 +10,9 @@ use hyper::{
     HeaderMap,
     header::{HOST, ORIGIN},
 };
-use nano_wire::{Code, Failure, Hop};
+use nano_wire::Failure;
+
+use super::forbidden;
 
 /// What the requests of one listener may say.
 #[derive(Clone, Copy)]
@@ -24,6 +26,11 @@ impl Guard {
         Self {
             is_loopback: address.ip().is_loopback(),
         }
+    }
+
+    /// Whether only this machine reaches the listener.
+    pub(super) fn is_loopback(self) -> bool {
+        self.is_loopback
     }
 
     /// Refuses a request that a web page may have made.
@@ -62,10 +69,6 @@ fn is_local(host: &[u8]) -> bool {
         || address
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn forbidden(message: String) -> Failure {
-    Failure::not_sent(Code::Forbidden, Hop::Node, message)
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use hyper::{
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use nano_wire::{Encoding, Failure, failure::FailureData};
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use super::call::Answered;
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Whether the client can use the body of a failure.
@@ -23,14 +25,36 @@ pub(super) fn wants_body(headers: &HeaderMap) -> bool {
 }
 
 /// The service's answer.
-pub(super) fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    let content_type = match encoding {
+pub(super) fn succeeded(answered: Answered) -> Response<Full<Bytes>> {
+    let content_type = described(answered.content_type, &answered.body);
+    let mut response = Response::new(Full::new(answered.body));
+    *response.status_mut() = answered.status;
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+/// What the body of a service that is called over QUIC is.
+pub(super) fn content_type(encoding: Encoding) -> HeaderValue {
+    match encoding {
         Encoding::Json => JSON,
         Encoding::Bincode => BYTES,
-    };
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
+    }
+}
+
+/// What a body is: as the service says, unless it does not, or says only what Go's server says of
+/// any text; then what it is found to be.
+fn described(said: Option<HeaderValue>, body: &[u8]) -> Option<HeaderValue> {
+    if body.is_empty() {
+        return None;
+    }
+    let is_plain = |said: &HeaderValue| said.as_bytes().starts_with(b"text/plain");
+    let is_unsaid = said.as_ref().is_none_or(is_plain);
+    match is_unsaid && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        true => Some(JSON),
+        false => Some(said.unwrap_or(BYTES)),
+    }
 }
 
 /// A call that failed.
