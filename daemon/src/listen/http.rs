@@ -24,7 +24,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response, body::{Body, Incoming}, header::HeaderValue, server::conn::http1,
+    HeaderMap, Method, Request, Response,
+    body::{Body, Incoming},
+    header::HeaderValue,
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
