@@ -1,4 +1,4 @@
-//! What the node reads of a request's body, as go-nano does: `Pattern` and
+//! What is read of a request's body, as go-nano does: `Pattern` and
 //! `ServiceRequest`, in any letter case, the last of duplicates; all else is the
 //! service's.
 
@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-/// What a request's body says to the node.
+/// What a request's body says to who passes it on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// The subject.

@@ -11,19 +11,21 @@ use hyper::{
     HeaderMap, Response, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use nano_wire::{Encoding, Failure, failure::FailureData};
+use nano_wire::{Code, Encoding, Failure, Hop, failure::FailureData};
 use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Whether the client can use the body of a failure.
-pub(super) fn wants_body(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn wants_body(headers: &HeaderMap) -> bool {
     headers.contains_key(ACCEPT)
 }
 
 /// The service's answer.
-pub(super) fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
+#[must_use]
+pub fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     let content_type = match encoding {
         Encoding::Json => JSON,
@@ -34,11 +36,8 @@ pub(super) fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>
 }
 
 /// A call that failed.
-pub(super) fn failed(
-    failure: &Failure,
-    subject: Option<&str>,
-    with_body: bool,
-) -> Response<Full<Bytes>> {
+#[must_use]
+pub fn failed(failure: &Failure, subject: Option<&str>, with_body: bool) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(failure.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -57,8 +56,8 @@ pub(super) fn failed(
 }
 
 /// Any method but POST.
-pub(super) fn method_not_allowed(request: &HeaderMap) -> Response<Full<Bytes>> {
-    let failure = super::bad_request("messages are sent with POST");
+pub(crate) fn method_not_allowed(request: &HeaderMap, hop: Hop) -> Response<Full<Bytes>> {
+    let failure = Failure::not_sent(Code::BadRequest, hop, "messages are sent with POST");
     let mut response = failed(&failure, None, wants_body(request));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let allow = HeaderValue::from_static("POST");

@@ -1,0 +1,51 @@
+//! What headers say of a call: how long it may take, and which trace it belongs to.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use nano_wire::Trace;
+
+/// The header that names a deadline, in milliseconds.
+const TIMEOUT: &str = "nano-timeout-ms";
+
+/// The `Nano-Timeout-Ms` header, if there is one.
+///
+/// # Errors
+///
+/// If it holds no number, for whoever sent it.
+pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+    let Some(value) = headers.get(TIMEOUT) else {
+        return Ok(None);
+    };
+    let millis = value.to_str().ok().and_then(|text| text.parse().ok());
+    let timeout = millis.map(Duration::from_millis).ok_or_else(|| {
+        format!("the header Nano-Timeout-Ms holds {value:?}, not a number of milliseconds")
+    })?;
+    Ok(Some(timeout))
+}
+
+/// The `traceparent` header; one that is malformed counts as absent, as W3C Trace Context
+/// has it.
+#[must_use]
+pub fn trace(headers: &HeaderMap) -> Option<Trace> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let _version = parts.next()?;
+    let trace = Trace {
+        trace_id: hex(parts.next()?)?,
+        parent_id: hex(parts.next()?)?,
+        flags: hex::<1>(parts.next()?)?[0],
+    };
+    let is_valid = trace.trace_id != [0; 16] && trace.parent_id != [0; 8];
+    is_valid.then_some(trace)
+}
+
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,21 @@
+//! HTTP/1 as a node serves it, and a service that has a port of its own: the same limits, the
+//! same reading of messages, the same responses.
+//!
+//! [`accept`] takes connections in and gives each request that may be one to an [`Answerer`],
+//! which owns all that happens next. A request is a `POST` of a JSON object with a `Pattern`,
+//! as go-nano programs and curl send it.
+
+mod accept;
+mod body;
+mod guard;
+mod headers;
+mod lingering;
+mod message;
+mod paced;
+mod response;
+
+pub use accept::{Answerer, Asked, Connections, accept};
+pub use body::RequestBody;
+pub use headers::{timeout, trace};
+pub use message::Message;
+pub use response::{failed, succeeded, wants_body};
