@@ -13,9 +13,11 @@ mod lingering;
 mod message;
 mod paced;
 mod response;
+mod service_answer;
 
 pub use accept::{Answerer, Asked, Connections, accept};
 pub use body::RequestBody;
 pub use headers::{timeout, trace};
 pub use message::Message;
 pub use response::{failed, succeeded, wants_body};
+pub use service_answer::ServiceAddress;

@@ -1,7 +1,7 @@
 //! One connection, from its first use to its end: reads the control stream, and leaves
 //! when either side wants to.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use nano_wire::{
     InstanceId,
@@ -12,11 +12,8 @@ use nano_wire::{
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
+use super::{DRAIN_LIMIT, Session, ask::Questions, candidates::Candidate, connect::Established};
 use crate::{cache::Cache, peer::PeerLink};
-
-/// Longest wait for a node to end the calls of a service that leaves.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection that is used, or was and is left to end.
 pub(super) struct Attended {
