@@ -293,12 +293,14 @@ fn text(variable: &'static str) -> Result<Option<String>, OptionsError> {
 
 /// The variable, if it is set, as a host without a port.
 fn host(variable: &'static str) -> Result<Option<String>, OptionsError> {
-    let host = text(variable)?.filter(|host| !host.is_empty());
-    let is_host = |host: &String| !host.contains(':') || host.parse::<Ipv6Addr>().is_ok();
-    match host {
+    match text(variable)?.filter(|host| !host.is_empty()) {
         Some(host) if !is_host(&host) => Err(OptionsError::NotHost(variable, host)),
         host => Ok(host),
     }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.contains([':', '/', ',']) || text.parse::<Ipv6Addr>().is_ok()
 }
 
 /// A host and a port as an address.
@@ -333,4 +335,29 @@ pub fn default_state(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     };
     let home = || Some(PathBuf::from(set("HOME")?).join(".local/state/nanod"));
     systemd().or_else(xdg).or_else(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_host, with_port};
+
+    #[test]
+    fn a_host_is_what_go_nano_appends_a_port_to() {
+        for (host, address) in [
+            ("nano-server", "nano-server:9999"),
+            ("10.0.0.1", "10.0.0.1:9999"),
+            ("::1", "[::1]:9999"),
+        ] {
+            assert!(is_host(host), "{host}");
+            assert_eq!(with_port(host, 9999), address);
+        }
+        for other in [
+            "nano-server:9999",
+            "http://nano-server",
+            "one,other",
+            "[::1]",
+        ] {
+            assert!(!is_host(other), "{other}");
+        }
+    }
 }
