@@ -23,8 +23,13 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::any_address;
 
 /// Idle connections that Go's `DefaultTransport` keeps to a host.
 const IDLE: usize = 2;
@@ -186,10 +191,16 @@ pub(super) fn refusal(status: StatusCode) -> Reply {
 }
 
 /// A socket that has a port and does not listen: who dials it is refused.
-pub(super) fn reserve() -> (tokio::net::TcpSocket, SocketAddr) {
-    let socket = tokio::net::TcpSocket::new_v4().expect("the system has a socket left");
-    let bound = socket.bind(crate::any_address());
-    bound.expect("loopback has a free port");
+pub(super) fn reserve() -> (TcpSocket, SocketAddr) {
+    let socket = take(any_address()).expect("loopback has a free port");
     let address = socket.local_addr();
     (socket, address.expect("a bound socket has an address"))
+}
+
+/// Such a socket on an address, if nobody else has it.
+pub(super) fn take(address: SocketAddr) -> Option<TcpSocket> {
+    let socket = TcpSocket::new_v4().expect("the system has a socket left");
+    let reused = socket.set_reuseaddr(true);
+    reused.expect("a socket may take what connections of another had");
+    socket.bind(address).is_ok().then_some(socket)
 }

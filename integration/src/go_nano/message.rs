@@ -13,7 +13,7 @@ pub(super) struct Message {
 }
 
 /// A registration, or what an answer to a `ServiceRequest` says of its service.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Registration {
     pub(super) pattern: String,
     pub(super) service_address: String,

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use hyper::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::net::TcpSocket;
+use tokio::{net::TcpSocket, sync::Semaphore};
 
 use super::{
     GoHttp,
     http::{self, Listening, Received, Reply, refusal},
     message::{Answer, Message, Registration},
 };
+use crate::until;
 
 /// Connections that its kernel keeps for it.
 const BACKLOG: u32 = 1024;
@@ -24,6 +25,7 @@ const BACKLOG: u32 = 1024;
 pub struct GoService {
     /// Where it listens.
     pub address: SocketAddr,
+    registration: Registration,
     requests: Arc<Mutex<Requests>>,
     listening: Listening,
 }
@@ -61,6 +63,8 @@ pub enum GoAnswer {
     Panic,
     /// Never answers.
     Hang,
+    /// Answers once there is a permit.
+    Wait(Arc<Semaphore>, Value),
 }
 
 #[derive(Default)]
@@ -107,6 +111,24 @@ impl GoService {
         Self::start(server, pattern, naming(name)).await
     }
 
+    /// Its process ends, and another takes its place, which does not listen yet. It does
+    /// not register: who has started it counts on the route that is there.
+    pub async fn restart(self) -> GoRegistered {
+        let Self {
+            address,
+            registration,
+            listening,
+            ..
+        } = self;
+        drop(listening);
+        let socket = until("the port to be free", async || http::take(address)).await;
+        GoRegistered {
+            address,
+            socket,
+            registration,
+        }
+    }
+
     /// Requests that its handler was given.
     #[must_use]
     pub fn handled(&self) -> usize {
@@ -138,7 +160,7 @@ impl GoRegistered {
         let listener = listener.expect("a bound socket can listen");
         let requests = Arc::new(Mutex::new(Requests::default()));
         let service = Arc::new(Serving {
-            registration: self.registration,
+            registration: self.registration.clone(),
             handler: Box::new(handler),
             requests: Arc::clone(&requests),
         });
@@ -148,6 +170,7 @@ impl GoRegistered {
         };
         GoService {
             address: self.address,
+            registration: self.registration,
             requests,
             listening: http::serve(listener, answer),
         }
@@ -200,6 +223,10 @@ impl Serving {
             GoAnswer::Fail => refusal(StatusCode::INTERNAL_SERVER_ERROR),
             GoAnswer::Panic => Reply::Panicked,
             GoAnswer::Hang => std::future::pending().await,
+            GoAnswer::Wait(permits, value) => {
+                permits.acquire().await.expect("it stays open").forget();
+                Reply::Sent(StatusCode::OK, Bytes::from(value.to_string()))
+            }
         }
     }
 
@@ -214,11 +241,7 @@ impl Serving {
     }
 
     fn wrapped(&self, payload: Bytes) -> Bytes {
-        let service = Registration {
-            pattern: self.registration.pattern.clone(),
-            service_address: self.registration.service_address.clone(),
-            server_address: self.registration.server_address.clone(),
-        };
+        let service = self.registration.clone();
         Bytes::from(Answer { service, payload }.to_json().to_string())
     }
 }
