@@ -23,11 +23,12 @@ const LONGEST: usize = 600;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 5] = [
     ("frame", targets::frame),
     ("roundtrip", targets::roundtrip),
     ("pattern", targets::pattern),
     ("http_body", targets::http_body),
+    ("http_request", targets::http_request),
 ];
 
 #[test]
@@ -63,6 +64,11 @@ proptest! {
     #[test]
     fn http_body(input in input("http_body")) {
         targets::http_body(&input);
+    }
+
+    #[test]
+    fn http_request(input in input("http_request")) {
+        targets::http_request(&input);
     }
 }
 

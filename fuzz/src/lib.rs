@@ -6,10 +6,12 @@
 
 mod frame;
 mod http_body;
+mod http_request;
 mod pattern;
 mod roundtrip;
 
 pub use frame::frame;
 pub use http_body::http_body;
+pub use http_request::http_request;
 pub use pattern::pattern;
 pub use roundtrip::roundtrip;

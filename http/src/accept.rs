@@ -23,6 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nano_wire::{Code, Failure, Hop};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::coop,
@@ -69,6 +70,15 @@ pub struct Asked {
     pub from: SocketAddr,
 }
 
+/// Where a connection begins and ends.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// Where it was accepted.
+    pub own: SocketAddr,
+    /// Where it comes from.
+    pub from: SocketAddr,
+}
+
 /// The connections of one or more listeners.
 #[derive(Clone)]
 pub struct Connections {
@@ -85,13 +95,24 @@ pub async fn accept<A: Answerer>(
     connections: Connections,
     stop: CancellationToken,
 ) {
-    let guard = match listener.local_addr() {
-        Ok(address) => Guard::new(address),
+    let own = match listener.local_addr() {
+        Ok(address) => address,
         Err(error) => return tracing::error!(%error, "HTTP cannot be served"),
     };
     let serve = |accepted: Accepted| {
-        let serving = serve(accepted, Arc::clone(&answerer), guard, stop.clone());
-        connections.open.spawn(serving);
+        let (answerer, stop) = (Arc::clone(&answerer), stop.clone());
+        connections.open.spawn(async move {
+            let Accepted {
+                stream,
+                from,
+                _permit,
+            } = accepted;
+            // Without it an answer may wait for the acknowledgement of the one before.
+            match stream.set_nodelay(true) {
+                Ok(()) => serve(stream, Ends { own, from }, answerer, stop).await,
+                Err(error) => tracing::debug!(%error, "an HTTP connection ended early"),
+            }
+        });
     };
     loop {
         let accepted = tokio::select! {
@@ -132,28 +153,21 @@ async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted>
     }
 }
 
-async fn serve<A: Answerer>(
-    accepted: Accepted,
+/// Serves one connection until its end.
+pub async fn serve<A: Answerer>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    ends: Ends,
     answerer: Arc<A>,
-    guard: Guard,
     stop: CancellationToken,
 ) {
-    let Accepted {
-        stream,
-        from,
-        _permit,
-    } = accepted;
-    // Without it an answer may wait for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "an HTTP connection ended early");
-    }
+    let guard = Guard::new(ends.own);
     let has_begun = AtomicBool::new(false);
     let unread = Unread::default();
     let stream = Lingering::new(Paced::new(stream), unread.clone());
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
         let (answerer, unread) = (Arc::clone(&answerer), unread.clone());
-        async move { Ok::<_, Infallible>(answer(request, &*answerer, guard, from, unread).await) }
+        async move { Ok::<_, Infallible>(answer(request, &*answerer, guard, ends.from, unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

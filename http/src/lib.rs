@@ -15,7 +15,7 @@ mod paced;
 mod response;
 mod service_answer;
 
-pub use accept::{Answerer, Asked, Connections, accept};
+pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
 pub use body::RequestBody;
 pub use headers::{timeout, trace};
 pub use message::Message;
