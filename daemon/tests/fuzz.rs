@@ -23,12 +23,13 @@ const LONGEST: usize = 600;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("frame", targets::frame),
     ("roundtrip", targets::roundtrip),
     ("pattern", targets::pattern),
     ("http_body", targets::http_body),
     ("http_request", targets::http_request),
+    ("register_body", targets::register_body),
 ];
 
 #[test]
@@ -69,6 +70,11 @@ proptest! {
     #[test]
     fn http_request(input in input("http_request")) {
         targets::http_request(&input);
+    }
+
+    #[test]
+    fn register_body(input in input("register_body")) {
+        targets::register_body(&input);
     }
 }
 

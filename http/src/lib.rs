@@ -10,8 +10,10 @@ mod body;
 mod guard;
 mod headers;
 mod lingering;
+mod members;
 mod message;
 mod paced;
+mod registration;
 mod response;
 mod service_answer;
 
@@ -19,5 +21,6 @@ pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
 pub use body::RequestBody;
 pub use headers::{timeout, trace};
 pub use message::Message;
+pub use registration::Registration;
 pub use response::{failed, succeeded, wants_body};
 pub use service_answer::ServiceAddress;

@@ -1,11 +1,9 @@
-//! What is read of a request's body, as go-nano does: `Pattern` and
-//! `ServiceRequest`, in any letter case, the last of duplicates; all else is the
-//! service's.
+//! What is read of a message: `Pattern` and `ServiceRequest`, as go-nano reads them; all else
+//! is the service's.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::de::MapAccess;
+
+use crate::members::{self, Members};
 
 /// What a request's body says to who passes it on.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +27,8 @@ impl Message {
     ///
     /// What is wrong with the body, for whoever sent it.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let fields: Fields = serde_json::from_slice(body)
-            .map_err(|error| format!("the body is no message: {error}"))?;
+        let fields: Fields =
+            members::parse(body).map_err(|error| format!("the body is no message: {error}"))?;
         match fields.pattern {
             Some(pattern) if !pattern.is_empty() => Ok(Self {
                 pattern,
@@ -42,73 +40,15 @@ impl Message {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+impl Members for Fields {
+    const EXPECTED: &'static str = "a JSON object with a field Pattern";
+    const NAMES: &'static [&'static str] = &["Pattern", "ServiceRequest"];
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a JSON object with a field Pattern")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(Key(key)) = map.next_key()? {
-                    match key {
-                        // A null leaves a field as it was, as in Go.
-                        Known::Pattern => {
-                            fields.pattern = map.next_value::<Option<_>>()?.or(fields.pattern);
-                        }
-                        Known::ServiceRequest => {
-                            let value = map.next_value::<Option<_>>()?;
-                            fields.service_request = value.or(fields.service_request);
-                        }
-                        Known::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(fields)
-            }
+    fn read<'de, A: MapAccess<'de>>(&mut self, index: usize, map: &mut A) -> Result<(), A::Error> {
+        match index {
+            0 => members::value(&mut self.pattern, map),
+            _ => members::value(&mut self.service_request, map),
         }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-struct Key(Known);
-
-enum Known {
-    Pattern,
-    ServiceRequest,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-
-        impl Visitor<'_> for Name {
-            type Value = Key;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a field's name")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-                Ok(Key(if name.eq_ignore_ascii_case("Pattern") {
-                    Known::Pattern
-                } else if name.eq_ignore_ascii_case("ServiceRequest") {
-                    Known::ServiceRequest
-                } else {
-                    Known::Other
-                }))
-            }
-        }
-
-        deserializer.deserialize_str(Name)
     }
 }
 
