@@ -59,6 +59,11 @@ impl Port {
         bound.map_err(error)
     }
 
+    /// Its number.
+    pub(crate) fn number(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Serves it until the service leaves; where it listens.
     pub(crate) fn serve(self, session: &Arc<Session>) -> SocketAddr {
         let (drain, stop) = session.ends();
@@ -97,7 +102,7 @@ impl Answerer for Answering {
     const HOP: Hop = Hop::Instance;
 
     async fn answer(&self, asked: Asked) -> Response<Full<Bytes>> {
-        let Asked { head, body, .. } = asked;
+        let Asked { head, body, ends } = asked;
         let mut wants_body = nano_http::wants_body(&head.headers);
         let mut subject = None;
         let outcome = async {
@@ -111,7 +116,10 @@ impl Answerer for Answering {
             let subject = subject.insert(message.pattern);
             let (pattern, answer) = self.call(subject, bytes, &head.headers).await?;
             Ok(match is_service_request {
-                true => Body::json(self.wrapped(&pattern, &answer.bytes, &head.headers)),
+                true => {
+                    let reached_by = nano_http::reached_by(&head.headers, ends.own);
+                    Body::json(self.wrapped(&pattern, &answer.bytes, reached_by))
+                }
                 false => answer,
             })
         };
@@ -188,18 +196,9 @@ impl Answering {
 
     /// An answer for a caller that will ask here next. It is told the host by which it has
     /// come, unless the service says how it is called.
-    fn wrapped(&self, pattern: &str, answer: &[u8], headers: &HeaderMap) -> Bytes {
+    fn wrapped(&self, pattern: &str, answer: &[u8], reached_by: String) -> Bytes {
         let named = |host: &String| with_port(host, self.address.port());
-        let service = self.host.as_ref().map(named);
-        let came_by = || {
-            headers
-                .get(hyper::header::HOST)?
-                .to_str()
-                .ok()
-                .map(str::to_owned)
-        };
-        let service = service.or_else(came_by);
-        let service = service.unwrap_or_else(|| self.address.to_string());
+        let service = self.host.as_ref().map_or(reached_by, named);
         let address = ServiceAddress {
             pattern,
             service: &service,

@@ -150,8 +150,12 @@ impl ServiceBuilder {
             Some(address) => Some(Port::bind(address, &io).await?),
             None => None,
         };
+        #[cfg(feature = "http")]
+        let http_port = port.as_ref().map(Port::number);
+        #[cfg(not(feature = "http"))]
+        let http_port = None;
         let handlers = Handlers::new(by_pattern, runtime, &io);
-        let session = Session::start(options, io, patterns, Some(handlers)).await?;
+        let session = Session::start(options, io, patterns, Some(handlers), http_port).await?;
         Ok(Service {
             #[cfg(feature = "http")]
             http: port.map(|port| port.serve(&session)),

@@ -65,6 +65,8 @@ pub(crate) struct Session {
     /// What serves those callers.
     pub(crate) callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
+    /// Where a service has an HTTP port of its own.
+    http_port: Option<u16>,
     incarnation: AtomicU64,
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
@@ -98,6 +100,7 @@ impl Session {
         io: Arc<Io>,
         patterns: Vec<(Pattern, Policy)>,
         handlers: Option<Handlers>,
+        http_port: Option<u16>,
     ) -> Result<Arc<Self>, ConnectError> {
         let session = Arc::new(Self {
             instance: InstanceId::random(),
@@ -110,6 +113,7 @@ impl Session {
             sockets: Dialer::default(),
             callers: TaskTracker::new(),
             patterns,
+            http_port,
             incarnation: AtomicU64::new(0),
             link: ArcSwapOption::empty(),
             is_held: AtomicBool::new(false),

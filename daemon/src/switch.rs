@@ -329,8 +329,7 @@ impl Handler for Switch {
             Answer::Failed(failure) => Answer::Failed(forwarded.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
-        let was_idempotent = forwarded.member.policy.idempotent;
-        forwarded.reply_to.answer(answer, was_idempotent);
+        forwarded.reply_to.answer(answer, Some(forwarded.member));
     }
 
     fn on_cancel(&self, job: Job) {
@@ -387,9 +386,8 @@ impl Job {
 }
 
 impl ReplyTo {
-    /// Passes an answer on; `was_idempotent` says what the instance that was given the call
-    /// declares, if one was.
-    fn answer(self, answer: Answer<'_>, was_idempotent: bool) {
+    /// Passes an answer on, and who was given the call, if anybody was.
+    fn answer(self, answer: Answer<'_>, member: Option<Arc<Member>>) {
         match (self, answer) {
             (Self::Link(link, id), Answer::Reply(header, body)) => {
                 link.reply(id, header, body.into());
@@ -397,7 +395,7 @@ impl ReplyTo {
             (Self::Link(link, id), Answer::Failed(failure)) => link.fail(id, &failure),
             (Self::Http(request), answer) => {
                 // A request whose client has left needs no answer.
-                let _ = request.send(HttpAnswer::new(answer, was_idempotent));
+                let _ = request.send(HttpAnswer::new(answer, member));
             }
         }
     }
@@ -406,7 +404,7 @@ impl ReplyTo {
     fn fail(self, failure: &Failure) -> Option<Job> {
         match self {
             Self::Link(link, id) => link.fail(id, failure),
-            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), false),
+            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), None),
         }
         None
     }

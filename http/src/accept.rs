@@ -66,8 +66,8 @@ pub struct Asked {
     pub head: Parts,
     /// What is still to come.
     pub body: RequestBody,
-    /// Where it comes from.
-    pub from: SocketAddr,
+    /// Of the connection.
+    pub ends: Ends,
 }
 
 /// Where a connection begins and ends.
@@ -167,7 +167,7 @@ pub async fn serve<A: Answerer>(
     let service = service_fn(|request| {
         has_begun.store(true, Ordering::Relaxed);
         let (answerer, unread) = (Arc::clone(&answerer), unread.clone());
-        async move { Ok::<_, Infallible>(answer(request, &*answerer, guard, ends.from, unread).await) }
+        async move { Ok::<_, Infallible>(answer(request, &*answerer, guard, ends, unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -206,7 +206,7 @@ async fn answer<A: Answerer>(
     request: Request<Incoming>,
     answerer: &A,
     guard: Guard,
-    from: SocketAddr,
+    ends: Ends,
     unread: Unread,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
@@ -218,5 +218,5 @@ async fn answer<A: Answerer>(
     if head.method != Method::POST {
         return response::method_not_allowed(&head.headers, A::HOP);
     }
-    answerer.answer(Asked { head, body, from }).await
+    answerer.answer(Asked { head, body, ends }).await
 }

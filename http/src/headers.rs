@@ -1,8 +1,9 @@
-//! What headers say of a call: how long it may take, and which trace it belongs to.
+//! What headers say of a call: how long it may take, which trace it belongs to, and by what
+//! name its caller has come.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, header::HOST, http::uri::Authority};
 use nano_wire::Trace;
 
 /// The header that names a deadline, in milliseconds.
@@ -39,6 +40,18 @@ pub fn trace(headers: &HeaderMap) -> Option<Trace> {
     is_valid.then_some(trace)
 }
 
+/// The address, host and port, by which a caller has come: what it says in `Host`, or else
+/// where its connection was accepted.
+#[must_use]
+pub fn reached_by(headers: &HeaderMap, own: SocketAddr) -> String {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    match host {
+        Some(host) => format!("{}:{}", host.host(), host.port_u16().unwrap_or(80)),
+        None => own.to_string(),
+    }
+}
+
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -48,4 +61,30 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use hyper::{HeaderMap, header::HOST};
+
+    use super::reached_by;
+
+    #[test]
+    fn a_caller_has_come_by_what_it_says_or_to_where_it_is() {
+        let own = SocketAddr::from(([10, 0, 0, 1], 9999));
+        assert_eq!(reached_by(&HeaderMap::new(), own), "10.0.0.1:9999");
+        for (host, address) in [
+            ("nano:9999", "nano:9999"),
+            ("nano", "nano:80"),
+            ("[::1]:9999", "[::1]:9999"),
+            ("user@nano:1", "nano:1"),
+            ("a b", "10.0.0.1:9999"),
+            ("", "10.0.0.1:9999"),
+        ] {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            assert_eq!(reached_by(&headers, own), address, "{host}");
+        }
+    }
 }

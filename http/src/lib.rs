@@ -19,7 +19,7 @@ mod service_answer;
 
 pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
 pub use body::RequestBody;
-pub use headers::{timeout, trace};
+pub use headers::{reached_by, timeout, trace};
 pub use message::Message;
 pub use registration::Registration;
 pub use response::{failed, succeeded, wants_body};

@@ -159,6 +159,25 @@ async fn a_go_nano_caller_keeps_its_address_and_needs_no_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_go_nano_callers_where_it_is() {
+    let node = Node::start().await;
+    let (service, _) = start(&node, builder()).await;
+    let mut message = sum(1);
+    message["ServiceRequest"] = json!(true);
+    let subject = "role:math,cmd:sum,extra:1";
+    let address = service.http().unwrap().to_string();
+    until("the node to know", async || {
+        let caller = GoCaller::new(node.http);
+        caller.act(&message, subject).await.unwrap();
+        (caller.address_of(subject)? == address).then_some(())
+    })
+    .await;
+    service.drain().await;
+    let caller = GoCaller::new(node.http);
+    assert!(caller.act(&message, subject).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_names_the_host_that_it_is_told() {
     let node = Node::start().await;
     let options = node.options().service_host("math.example");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nano_wire::{
     InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
-    message::Control,
+    message::{Control, ListenHttp},
     transport::Close,
 };
 use tokio::time::{Instant, sleep_until};
@@ -88,6 +88,11 @@ impl Attended {
         if session.listens() {
             let listen = Control::Listen(session.options.advertise.clone());
             // A connection that has ended is noticed where it is read.
+            let _ = self.sender.send(0, &listen).await;
+        }
+        if let Some(port) = session.http_port {
+            let host = session.options.service_host.clone();
+            let listen = Control::ListenHttp(ListenHttp { host, port });
             let _ = self.sender.send(0, &listen).await;
         }
     }

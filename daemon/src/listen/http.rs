@@ -5,13 +5,13 @@
 
 mod bodies;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Response, header::HeaderValue};
 use nano_client::attempts::{Attempts, Failed, Next};
-use nano_http::{Answerer, Asked, Connections};
+use nano_http::{Answerer, Asked, Connections, Ends, ServiceAddress};
 use nano_routing::{BudgetSettings, RetryBudget, canonical};
 use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Failure, Hop,
@@ -23,7 +23,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::switch::{Job, ReplyTo, Switch, bad_subject};
+use crate::{
+    switch::{Job, ReplyTo, Switch, bad_subject},
+    table::Member,
+};
 
 pub use bodies::Bodies;
 
@@ -61,9 +64,8 @@ impl Retries {
 pub struct HttpAnswer {
     /// The service's answer, or how the call failed.
     pub result: Result<(Encoding, HttpBody), Box<Failure>>,
-    /// Whether the instance that was given the call, if one was, declares that it may be given
-    /// twice.
-    pub was_idempotent: bool,
+    /// Who was given the call, if anybody was.
+    pub member: Option<Arc<Member>>,
 }
 
 /// What a service answered.
@@ -76,7 +78,7 @@ pub enum HttpBody {
 
 impl HttpAnswer {
     /// What an answer is to an HTTP request.
-    pub fn new(answer: Answer<'_>, was_idempotent: bool) -> Self {
+    pub fn new(answer: Answer<'_>, member: Option<Arc<Member>>) -> Self {
         let result = match answer {
             Answer::Failed(failure) => Err(Box::new(failure)),
             Answer::Reply(header, InBody::Inline(slice)) => {
@@ -87,11 +89,16 @@ impl HttpAnswer {
                 Ok((header.encoding, HttpBody::Coming(body)))
             }
         };
-        Self {
-            result,
-            was_idempotent,
-        }
+        Self { result, member }
     }
+}
+
+/// A service's whole answer.
+struct Answered {
+    encoding: Encoding,
+    bytes: Bytes,
+    /// Who has given it.
+    member: Option<Arc<Member>>,
 }
 
 impl Answerer for HttpContext {
@@ -99,7 +106,7 @@ impl Answerer for HttpContext {
 
     /// The way of a request.
     async fn answer(&self, asked: Asked) -> Response<Full<Bytes>> {
-        let Asked { head, body, .. } = asked;
+        let Asked { head, body, ends } = asked;
         let mut wants_body = nano_http::wants_body(&head.headers);
         let mut subject = None;
         let outcome = async {
@@ -112,7 +119,14 @@ impl Answerer for HttpContext {
             let message = nano_http::Message::parse(&bytes).map_err(bad_request)?;
             wants_body &= !message.service_request;
             let subject = subject.insert(message.pattern);
-            call(subject, bytes.clone(), &head.headers, self).await
+            let answered = call(subject, bytes.clone(), &head.headers, self).await?;
+            Ok(match (message.service_request, &answered.member) {
+                (true, Some(member)) => {
+                    let wrapped = wrapped(member, &answered.bytes, &head.headers, ends);
+                    (Encoding::Json, self.bodies.keep(wrapped)?)
+                }
+                _ => (answered.encoding, answered.bytes),
+            })
         }
         .await;
         match outcome {
@@ -130,7 +144,7 @@ async fn call(
     bytes: Bytes,
     headers: &HeaderMap,
     context: &HttpContext,
-) -> Result<(Encoding, Bytes), Failure> {
+) -> Result<Answered, Failure> {
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
     let declared = context.switch.declared_deadline(subject);
     let timeout = nano_http::timeout(headers).map_err(bad_request)?;
@@ -172,7 +186,7 @@ async fn attempt(
     context: &HttpContext,
     deadline: Instant,
     attempts: &Attempts,
-) -> Result<(Encoding, Bytes), Failed> {
+) -> Result<Answered, Failed> {
     let now = Instant::now();
     let remaining = deadline.saturating_duration_since(now);
     let mut extensions = extensions(headers);
@@ -194,10 +208,7 @@ async fn attempt(
     let running = StopOnDrop(job);
     let answer = answered.await;
     drop(running);
-    let HttpAnswer {
-        result,
-        was_idempotent,
-    } = answer.map_err(|_| lost("the node dropped the call"))?;
+    let HttpAnswer { result, member } = answer.map_err(|_| lost("the node dropped the call"))?;
     let whole = match result {
         Ok((encoding, HttpBody::Whole(bytes))) => {
             context.bodies.keep(bytes).map(|bytes| (encoding, bytes))
@@ -208,10 +219,32 @@ async fn attempt(
         }
         Err(failure) => Err(*failure),
     };
-    whole.map_err(|failure| Failed {
-        failure,
-        was_idempotent,
-    })
+    match whole {
+        Ok((encoding, bytes)) => Ok(Answered {
+            encoding,
+            bytes,
+            member,
+        }),
+        Err(failure) => Err(Failed {
+            failure,
+            was_idempotent: member.is_some_and(|member| member.policy.idempotent),
+        }),
+    }
+}
+
+/// An answer for a go-nano caller that will ask its service itself: at the HTTP port of that
+/// one, or here where it has none.
+fn wrapped(member: &Member, answer: &[u8], headers: &HeaderMap, ends: Ends) -> Bytes {
+    let own = nano_http::reached_by(headers, ends.own);
+    let is_here = ends.from.ip().is_loopback();
+    let told = member.instance.http();
+    let told = told.filter(|name| is_here || !name.is_local);
+    let address = ServiceAddress {
+        pattern: member.pattern.as_str(),
+        service: told.map_or(&own, |name| &name.address),
+        server: &own,
+    };
+    address.wrap(answer)
 }
 
 /// Stops a call whose client hangs up; does nothing once it is answered.
