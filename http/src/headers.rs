@@ -67,7 +67,10 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 mod tests {
     use std::net::SocketAddr;
 
-    use hyper::{HeaderMap, header::HOST};
+    use hyper::{
+        HeaderMap,
+        header::{HOST, HeaderValue},
+    };
 
     use super::reached_by;
 
@@ -83,7 +86,7 @@ mod tests {
             ("a b", "10.0.0.1:9999"),
             ("", "10.0.0.1:9999"),
         ] {
-            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
             assert_eq!(reached_by(&headers, own), address, "{host}");
         }
     }
