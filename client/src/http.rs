@@ -9,12 +9,9 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Response};
-use nano_http::{Answerer, Asked, Connections, Message, ServiceAddress};
+use nano_http::{Answer, Answerer, Asked, Connections, Message, ServiceAddress};
 use nano_routing::canonical;
-use nano_wire::{
-    Certainty, Code, Failure, Hop,
-    message::{HOPS, LONGEST_DEADLINE},
-};
+use nano_wire::{Certainty, Code, Failure, Hop, message::LONGEST_DEADLINE};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -125,7 +122,7 @@ impl Answerer for Answering {
         };
         let outcome: Result<Body, Failure> = outcome.await;
         match outcome {
-            Ok(answer) => nano_http::succeeded(answer.encoding, answer.bytes),
+            Ok(answer) => nano_http::succeeded(Answer::of(answer.encoding, answer.bytes)),
             Err(failure) => {
                 let failure = failure.at_instance(self.session.instance);
                 nano_http::failed(&failure, subject.as_deref(), wants_body)
@@ -158,7 +155,7 @@ impl Answering {
             subject: subject.as_ref().into(),
             deadline: Instant::now() + timeout.min(LONGEST_DEADLINE),
             trace: nano_http::trace(headers),
-            hops: HOPS,
+            hops: nano_http::hops(headers).map_err(bad_request)?,
         };
         let answer = self
             .run(handlers, running, context, Body::json(bytes))

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Response};
-use nano_http::{Answerer, Asked, Ends};
+use nano_http::{Answer, Answerer, Asked, Ends};
 use nano_wire::{Encoding, Hop};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -37,12 +37,13 @@ impl Answerer for Echo {
 
     async fn answer(&self, asked: Asked) -> Response<Full<Bytes>> {
         let _ = nano_http::timeout(&asked.head.headers);
+        let _ = nano_http::hops(&asked.head.headers);
         let _ = nano_http::trace(&asked.head.headers);
         match asked.body.read(LIMIT, |_| Ok(())).await {
             Ok(body) => {
                 let mut bodies = self.0.lock().expect("no other thread has it");
                 bodies.push(body.clone());
-                nano_http::succeeded(Encoding::Json, body)
+                nano_http::succeeded(Answer::of(Encoding::Json, body))
             }
             Err(failure) => {
                 let with_body = nano_http::wants_body(&HeaderMap::new());
@@ -107,7 +108,11 @@ fn exchange(request: &[u8], waits: bool) -> (Vec<Bytes>, Vec<u8>) {
     let echo = Arc::new(Echo::default());
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
     let (client, server) = duplex(2 * LIMIT);
-    let ends = Ends { own, from: own };
+    let ends = Ends {
+        listener: own,
+        own,
+        from: own,
+    };
     let serving = nano_http::serve(server, ends, Arc::clone(&echo), CancellationToken::new());
     let all = async { tokio::join!(serving, call(client, request, waits)).1 };
     let answers = runtime.block_on(async { timeout(LONG, all).await });

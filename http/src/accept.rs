@@ -73,6 +73,8 @@ pub struct Asked {
 /// Where a connection begins and ends.
 #[derive(Clone, Copy)]
 pub struct Ends {
+    /// Where it was accepted, as the listener has it, which may be any address.
+    pub listener: SocketAddr,
     /// Where it was accepted.
     pub own: SocketAddr,
     /// Where it comes from.
@@ -95,7 +97,7 @@ pub async fn accept<A: Answerer>(
     connections: Connections,
     stop: CancellationToken,
 ) {
-    let own = match listener.local_addr() {
+    let listener_at = match listener.local_addr() {
         Ok(address) => address,
         Err(error) => return tracing::error!(%error, "HTTP cannot be served"),
     };
@@ -108,10 +110,17 @@ pub async fn accept<A: Answerer>(
                 _permit,
             } = accepted;
             // Without it an answer may wait for the acknowledgement of the one before.
-            match stream.set_nodelay(true) {
-                Ok(()) => serve(stream, Ends { own, from }, answerer, stop).await,
-                Err(error) => tracing::debug!(%error, "an HTTP connection ended early"),
-            }
+            let prepared = stream.set_nodelay(true).and_then(|()| stream.local_addr());
+            let own = match prepared {
+                Ok(own) => own,
+                Err(error) => return tracing::debug!(%error, "an HTTP connection ended early"),
+            };
+            let ends = Ends {
+                listener: listener_at,
+                own,
+                from,
+            };
+            serve(stream, ends, answerer, stop).await;
         });
     };
     loop {
@@ -160,7 +169,7 @@ pub async fn serve<A: Answerer>(
     answerer: Arc<A>,
     stop: CancellationToken,
 ) {
-    let guard = Guard::new(ends.own);
+    let guard = Guard::new(ends.listener);
     let has_begun = AtomicBool::new(false);
     let unread = Unread::default();
     let stream = Lingering::new(Paced::new(stream), unread.clone());

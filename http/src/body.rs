@@ -91,15 +91,20 @@ impl RequestBody {
 
 /// A body in the making: one piece is kept as it came, more are put together.
 #[derive(Default)]
-enum Pieces {
+pub enum Pieces {
+    /// Nothing has come.
     #[default]
     None,
+    /// One piece.
     One(Bytes),
+    /// Several.
     Many(BytesMut),
 }
 
 impl Pieces {
-    fn len(&self) -> usize {
+    /// Bytes that have come.
+    #[must_use]
+    pub fn len(&self) -> usize {
         match self {
             Self::None => 0,
             Self::One(piece) => piece.len(),
@@ -107,7 +112,14 @@ impl Pieces {
         }
     }
 
-    fn push(&mut self, piece: Bytes) {
+    /// Whether none have.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a piece.
+    pub fn push(&mut self, piece: Bytes) {
         *self = match std::mem::take(self) {
             Self::None => Self::One(piece),
             Self::One(first) => {
@@ -122,7 +134,9 @@ impl Pieces {
         };
     }
 
-    fn into_whole(self) -> Bytes {
+    /// All that has come.
+    #[must_use]
+    pub fn into_whole(self) -> Bytes {
         match self {
             Self::None => Bytes::new(),
             Self::One(piece) => piece,

@@ -1,13 +1,16 @@
-//! What headers say of a call: how long it may take, which trace it belongs to, and by what
-//! name its caller has come.
+//! What headers say of a call: how long it may take and how far it may go, which trace it belongs
+//! to, and by what name its caller has come.
 
 use std::{net::SocketAddr, time::Duration};
 
 use hyper::{HeaderMap, header::HOST, http::uri::Authority};
-use nano_wire::Trace;
+use nano_wire::{Trace, message::HOPS};
 
 /// The header that names a deadline, in milliseconds.
-const TIMEOUT: &str = "nano-timeout-ms";
+pub const TIMEOUT_HEADER: &str = "nano-timeout-ms";
+
+/// The header that says through how many further nodes and services a call may pass.
+pub const HOPS_HEADER: &str = "nano-hops";
 
 /// The `Nano-Timeout-Ms` header, if there is one.
 ///
@@ -15,7 +18,7 @@ const TIMEOUT: &str = "nano-timeout-ms";
 ///
 /// If it holds no number, for whoever sent it.
 pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
-    let Some(value) = headers.get(TIMEOUT) else {
+    let Some(value) = headers.get(TIMEOUT_HEADER) else {
         return Ok(None);
     };
     let millis = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -23,6 +26,22 @@ pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, String> {
         format!("the header Nano-Timeout-Ms holds {value:?}, not a number of milliseconds")
     })?;
     Ok(Some(timeout))
+}
+
+/// The `Nano-Hops` header, no more than a call begins with; that if there is none.
+///
+/// # Errors
+///
+/// If it holds no number, for whoever sent it.
+pub fn hops(headers: &HeaderMap) -> Result<u8, String> {
+    let Some(value) = headers.get(HOPS_HEADER) else {
+        return Ok(HOPS);
+    };
+    let text = value.to_str().ok();
+    let hops = text.and_then(|text| text.parse::<u8>().ok());
+    let hops = hops
+        .ok_or_else(|| format!("the header Nano-Hops holds {value:?}, not a number up to 255"))?;
+    Ok(hops.min(HOPS))
 }
 
 /// The `traceparent` header; one that is malformed counts as absent, as W3C Trace Context

@@ -18,9 +18,9 @@ mod response;
 mod service_answer;
 
 pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
-pub use body::RequestBody;
-pub use headers::{reached_by, timeout, trace};
+pub use body::{Pieces, RequestBody};
+pub use headers::{HOPS_HEADER, TIMEOUT_HEADER, hops, reached_by, timeout, trace};
 pub use message::Message;
 pub use registration::Registration;
-pub use response::{failed, succeeded, wants_body};
+pub use response::{Answer, JSON, failed, succeeded, wants_body};
 pub use service_answer::ServiceAddress;

@@ -16,7 +16,7 @@ use nano_routing::{BudgetSettings, RetryBudget, canonical};
 use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Failure, Hop,
     lane::{Answer, InBody, IncomingBody, OutBody},
-    message::{Extensions, HOPS},
+    message::Extensions,
 };
 use tokio::{
     sync::oneshot,
@@ -130,7 +130,7 @@ impl Answerer for HttpContext {
         }
         .await;
         match outcome {
-            Ok((encoding, bytes)) => nano_http::succeeded(encoding, bytes),
+            Ok((encoding, bytes)) => nano_http::succeeded(nano_http::Answer::of(encoding, bytes)),
             Err(failure) => nano_http::failed(&failure, subject.as_deref(), wants_body),
         }
     }
@@ -195,7 +195,7 @@ async fn attempt(
         subject,
         remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
         trace: nano_http::trace(headers),
-        hops: HOPS,
+        hops: nano_http::hops(headers).map_err(bad_request)?,
         encoding: Encoding::Json,
         flags: 0,
         streamed: None,
