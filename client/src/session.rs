@@ -30,7 +30,7 @@ use nano_wire::{InstanceId, message::Policy, socket::Dialer};
 use quinn::{ClientConfig, Connecting};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -43,6 +43,9 @@ use crate::{
 
 pub(crate) use ask::{Question, failure};
 use keep::Keeper;
+
+/// Longest wait for the calls of a service that leaves to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What this process has with the nodes.
 pub(crate) struct Session {
@@ -60,8 +63,10 @@ pub(crate) struct Session {
     /// Of a service: by them it has its session, and takes its callers.
     sockets: Dialer,
     /// What serves those callers.
-    callers: TaskTracker,
+    pub(crate) callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
+    /// Where a service has an HTTP port of its own.
+    http_port: Option<u16>,
     incarnation: AtomicU64,
     /// The link that new calls go out by.
     link: ArcSwapOption<PeerLink>,
@@ -95,6 +100,7 @@ impl Session {
         io: Arc<Io>,
         patterns: Vec<(Pattern, Policy)>,
         handlers: Option<Handlers>,
+        http_port: Option<u16>,
     ) -> Result<Arc<Self>, ConnectError> {
         let session = Arc::new(Self {
             instance: InstanceId::random(),
@@ -107,6 +113,7 @@ impl Session {
             sockets: Dialer::default(),
             callers: TaskTracker::new(),
             patterns,
+            http_port,
             incarnation: AtomicU64::new(0),
             link: ArcSwapOption::empty(),
             is_held: AtomicBool::new(false),
@@ -130,13 +137,29 @@ impl Session {
 
     /// Leaves: takes no new calls, ends those in flight, then disconnects.
     pub(crate) async fn leave(&self) {
+        let end = Instant::now() + DRAIN_LIMIT;
         self.drain.cancel();
         self.ended().await;
+        // Where there was no session, nobody has waited for them yet.
+        self.callers.close();
+        let _ = timeout_at(end, self.callers.wait()).await;
     }
 
     /// Disconnects; calls in flight fail.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// What tells that it is to leave, and that it is to end at once.
+    #[cfg(feature = "http")]
+    pub(crate) fn ends(&self) -> (CancellationToken, CancellationToken) {
+        (self.drain.clone(), self.stop.clone())
+    }
+
+    /// Waits until it is to end at once.
+    #[cfg(feature = "http")]
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// Waits for the session's end, and tells why if not by its owner's wish.

@@ -18,7 +18,6 @@ pub mod listen;
 pub mod listing;
 pub mod neighbours;
 pub mod node;
-pub mod pieces;
 pub mod quota;
 pub mod reach;
 pub mod registry;

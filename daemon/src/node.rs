@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use nano_http::Connections;
 use nano_wire::{InstanceId, message::Limits, transport::Close};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::{
@@ -16,7 +17,7 @@ use crate::{
     config::Config,
     listen::{
         self, BindError, Listeners,
-        http::{self, Bodies, HttpContext, Retries},
+        http::{Bodies, HttpContext, Retries},
         quic,
     },
     neighbours::DIAL,
@@ -182,8 +183,10 @@ impl Node {
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
                 bodies: Bodies::new(config.max_body, over_http),
-                connections: Arc::new(Semaphore::new(config.max_connections)),
-                tasks: TaskTracker::new(),
+                connections: Connections {
+                    room: Arc::new(Semaphore::new(config.max_connections)),
+                    open: TaskTracker::new(),
+                },
             }),
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
@@ -242,17 +245,21 @@ impl Node {
             tracing::info!("not every instance has found another node");
         }
         self.accepting.cancel();
-        self.http_context.tasks.close();
+        self.http_context.connections.open.close();
         sessions.drain_callers.cancel();
-        let callers =
-            async { tokio::join!(self.http_context.tasks.wait(), sessions.callers_drained()) };
+        let callers = async {
+            tokio::join!(
+                self.http_context.connections.open.wait(),
+                sessions.callers_drained()
+            )
+        };
         let callers_left = timeout_at(deadline, callers).await;
         sessions.drain_instances.cancel();
         let instances_left = timeout_at(deadline, sessions.instances_drained()).await;
         if callers_left.is_err() || instances_left.is_err() {
             tracing::warn!(
                 calls = sessions.calls_in_flight(),
-                http_connections = self.http_context.tasks.len(),
+                http_connections = self.http_context.connections.open.len(),
                 "the time to stop is over: cutting off what is left"
             );
         }
@@ -424,13 +431,14 @@ impl DataThread {
                 self.failed.cancel();
             }
         };
-        let accept_http = http::accept(
+        let accept_http = nano_http::accept(
             self.listener,
             Arc::clone(&self.http),
+            self.http.connections.clone(),
             self.accepting.clone(),
         );
         // Counted, since what it accepts last is to be waited for.
-        let accept_http = self.http.tasks.track_future(accept_http);
+        let accept_http = self.http.connections.open.track_future(accept_http);
         tokio::join!(accept_quic, accept_http);
         // Connections go on; new ones are refused.
         self.endpoint.set_server_config(None);
@@ -442,7 +450,7 @@ impl DataThread {
             self.endpoint.wait_idle().await;
             // Those of all threads: an HTTP request may wait for a call on another.
             self.session.tasks.wait().await;
-            self.http.tasks.wait().await;
+            self.http.connections.open.wait().await;
         };
         // Whoever has not taken notice by then finds out by its own timer.
         let _ = timeout(CLOSING, ended).await;

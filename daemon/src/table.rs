@@ -63,7 +63,18 @@ pub struct Instance {
     lost_since: OnceLock<Instant>,
     /// Where it can be called without a node.
     direct: ArcSwapOption<String>,
+    /// Where it takes messages over HTTP.
+    http: OnceLock<SocketName>,
     census: Arc<Census>,
+}
+
+/// Where an instance listens, as its callers are told.
+#[derive(Debug)]
+pub struct SocketName {
+    /// Host and port.
+    pub address: String,
+    /// Nobody on another machine has any use for it.
+    pub is_local: bool,
 }
 
 /// How an instance is reached.
@@ -220,6 +231,7 @@ impl Instance {
             way,
             leaving: AtomicBool::new(false),
             direct: ArcSwapOption::empty(),
+            http: OnceLock::new(),
             lost: AtomicBool::new(false),
             lost_since: OnceLock::new(),
             census: Arc::clone(census),
@@ -304,6 +316,16 @@ impl Instance {
     /// Notes where it can be called without a node.
     pub fn reached_at(&self, address: Option<String>) {
         self.direct.store(address.map(Arc::new));
+    }
+
+    /// Where it takes messages over HTTP, if it has said so.
+    pub fn http(&self) -> Option<&SocketName> {
+        self.http.get()
+    }
+
+    /// Notes where it takes messages over HTTP; the first time counts.
+    pub fn listens_to_http(&self, name: SocketName) {
+        let _ = self.http.set(name);
     }
 
     /// It takes no more calls.

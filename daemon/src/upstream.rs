@@ -36,9 +36,8 @@ use crate::table::{Instance, Published};
 
 pub use address::HttpAddress;
 pub use call::{Payload, UpstreamCall};
-pub use exchange::Reply;
 pub use message::with_pattern;
-pub use request::{HOPS_HEADER, TIMEOUT_HEADER, headers};
+pub use request::headers;
 
 use channel::Places;
 use pool::Pool;

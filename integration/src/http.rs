@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// A node's HTTP listener.
+/// An HTTP listener.
 #[derive(Clone, Copy)]
 pub struct Http {
     address: SocketAddr,
@@ -28,7 +28,9 @@ pub struct Response {
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    /// That of whoever listens there.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
         Self { address }
     }
 

@@ -6,6 +6,7 @@
 
 mod authority;
 mod cluster;
+pub mod go_nano;
 mod half_open;
 mod http;
 mod load;

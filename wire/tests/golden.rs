@@ -16,15 +16,15 @@ use nano_wire::{
     frame::{self, Frame, FrameError, Kind, Splitter},
     inspect::{Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status},
     message::{
-        self, AskSet, Control, Dial, Hello, Limits, Policy, Register, Resolved, RouteInstance,
-        SetPage, SetRecord, Welcome,
+        self, AskSet, Control, Dial, Hello, Limits, ListenHttp, Policy, Register, Resolved,
+        RouteInstance, SetPage, SetRecord, Welcome,
     },
 };
 
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 38] = [
+const ALL: [Golden; 39] = [
     VOID,
     HELLO,
     WELCOME,
@@ -50,6 +50,7 @@ const ALL: [Golden; 38] = [
     FORGET,
     LISTEN,
     DIAL,
+    LISTEN_HTTP,
     EXPLAIN,
     EXPLAINED,
     EXPLAINED_NOTHING,
@@ -402,6 +403,14 @@ const LISTEN: Golden = &[
     ("34", "kind: Listen"),
     ("0000000000000000", "id: 0"),
     ("01 03 683a31", "address"),
+];
+
+const LISTEN_HTTP: Golden = &[
+    ("0f000000", "length: 15"),
+    ("36", "kind: ListenHttp"),
+    ("0000000000000000", "id: 0"),
+    ("01 01 68", "host"),
+    ("fb5c11", "port: 4444"),
 ];
 
 const DIAL: Golden = &[
@@ -855,6 +864,14 @@ fn control_messages() {
         (FORGET, 0, Control::Forget("a:1".to_owned())),
         (LISTEN, 0, Control::Listen(Some("h:1".to_owned()))),
         (DIAL, 0, Control::Dial(dial())),
+        (
+            LISTEN_HTTP,
+            0,
+            Control::ListenHttp(ListenHttp {
+                host: Some("h".to_owned()),
+                port: 4444,
+            }),
+        ),
         (EXPLAIN, 3, Control::Explain(explain())),
         (EXPLAINED, 3, Control::Explained(Box::new(explained()))),
         (

@@ -1,22 +1,19 @@
 //! One connection, from its first use to its end: reads the control stream, and leaves
 //! when either side wants to.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use nano_wire::{
     InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
-    message::Control,
+    message::{Control, ListenHttp},
     transport::Close,
 };
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Session, ask::Questions, candidates::Candidate, connect::Established};
+use super::{DRAIN_LIMIT, Session, ask::Questions, candidates::Candidate, connect::Established};
 use crate::{cache::Cache, peer::PeerLink};
-
-/// Longest wait for a node to end the calls of a service that leaves.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection that is used, or was and is left to end.
 pub(super) struct Attended {
@@ -91,6 +88,11 @@ impl Attended {
         if session.listens() {
             let listen = Control::Listen(session.options.advertise.clone());
             // A connection that has ended is noticed where it is read.
+            let _ = self.sender.send(0, &listen).await;
+        }
+        if let Some(port) = session.http_port {
+            let host = session.options.service_host.clone();
+            let listen = Control::ListenHttp(ListenHttp { host, port });
             let _ = self.sender.send(0, &listen).await;
         }
     }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use nano_http::Answer;
 use nano_routing::Candidate;
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, ReplyHeader,
@@ -15,7 +16,7 @@ use super::{Attempt, Given, Job, NodeLink, NotForwarded, ReplyTo, not_sent, refu
 use crate::{
     listen::Routed,
     table::Member,
-    upstream::{Payload, Reply, Upstream, UpstreamCall, headers, with_pattern},
+    upstream::{Payload, Upstream, UpstreamCall, headers, with_pattern},
 };
 
 impl Attempt<'_, '_, '_> {
@@ -86,7 +87,7 @@ fn answer_on(link: Arc<NodeLink>, id: CallId, call: UpstreamCall) -> tokio::task
 }
 
 /// Whoever calls by a link expects an answer that is none of HTTP's: a success, or a failure.
-fn answer(link: &Arc<NodeLink>, id: CallId, reply: Reply, member: &Member) {
+fn answer(link: &Arc<NodeLink>, id: CallId, reply: Answer, member: &Member) {
     if reply.status.is_success() {
         let header = ReplyHeader {
             encoding: Encoding::Json,

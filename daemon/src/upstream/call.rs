@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use nano_client::attempts::Failed;
+use nano_http::Answer;
 use nano_routing::Outcome;
 use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Reply, Upstream, message::with_pattern, request::request};
+use super::{Upstream, message::with_pattern, request::request};
 use crate::{
     quota::Room,
     switch::{Given, at_most_half_out},
@@ -78,7 +79,7 @@ impl UpstreamCall {
     /// # Errors
     ///
     /// How it failed.
-    pub async fn run(self) -> Result<(Reply, Arc<Member>), Failed> {
+    pub async fn run(self) -> Result<(Answer, Arc<Member>), Failed> {
         let Self {
             mut flight,
             upstream,
@@ -125,7 +126,7 @@ async fn whole(payload: Payload, mut room: Room) -> Result<Bytes, Failure> {
     })?;
     let bytes = with_pattern(&bytes, &subject)
         .map_err(|message| Failure::not_sent(Code::BadRequest, Hop::Node, message))?;
-    Ok(crate::pieces::counted(bytes, room))
+    Ok(room.hold(bytes))
 }
 
 fn late(is_sent: bool) -> Failure {

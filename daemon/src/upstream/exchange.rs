@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use hyper::{
-    Response, StatusCode,
+    Response,
     body::{Body, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::CONTENT_TYPE,
 };
+use nano_http::{Answer, Pieces};
 use nano_wire::{Certainty, Code, Failure, Hop};
 
 use super::{
@@ -14,20 +15,7 @@ use super::{
     channel::{Channel, Outgoing},
     dial::{DialError, dial},
 };
-use crate::{
-    pieces::{Pieces, counted},
-    quota::Room,
-};
-
-/// What a service has answered.
-pub struct Reply {
-    /// Its status.
-    pub status: StatusCode,
-    /// What it says that its body is.
-    pub content_type: Option<HeaderValue>,
-    /// Its body.
-    pub body: Bytes,
-}
+use crate::quota::Room;
 
 impl Upstream {
     /// Sends a request and reads the answer, whose bytes take up `room`. `is_sent` is true as long
@@ -37,7 +25,7 @@ impl Upstream {
         mut request: Outgoing,
         room: Room,
         is_sent: &mut bool,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Answer, Failure> {
         loop {
             let (mut channel, is_new) = match self.pool.take() {
                 Some(channel) => (channel, false),
@@ -78,7 +66,7 @@ impl Upstream {
         mut channel: Channel,
         response: Response<Incoming>,
         mut room: Room,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Answer, Failure> {
         let (mut parts, mut body) = response.into_parts();
         if parts.status.is_informational() {
             let message = format!("{} answered {}", self.address, parts.status);
@@ -104,12 +92,12 @@ impl Upstream {
             pieces.push(piece);
         }
         self.pool.keep(channel);
-        Ok(Reply {
+        Ok(Answer {
             status: parts.status,
             content_type: parts.headers.remove(CONTENT_TYPE),
             body: match pieces {
                 Pieces::None => Bytes::new(),
-                pieces => counted(pieces.into_whole(), room),
+                pieces => room.hold(pieces.into_whole()),
             },
         })
     }

@@ -6,19 +6,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Request, Uri,
-    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HOST, HeaderValue},
 };
+use nano_http::{HOPS_HEADER, JSON, TIMEOUT_HEADER};
 use nano_wire::{CallHeader, Trace, message::Extensions};
 
 use super::{HttpAddress, channel::Outgoing};
-
-/// The header that names a deadline, in milliseconds.
-pub const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("nano-timeout-ms");
-
-/// The header that says through how many further nodes a call may pass.
-pub const HOPS_HEADER: HeaderName = HeaderName::from_static("nano-hops");
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Most headers that a request has.
 const HEADERS: usize = 8;

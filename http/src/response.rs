@@ -11,36 +11,55 @@ use hyper::{
     HeaderMap, Response, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use nano_wire::{Encoding, Failure, failure::FailureData};
+use nano_wire::{Code, Encoding, Failure, Hop, failure::FailureData};
 use serde::{Serialize, de::IgnoredAny};
 
-use super::call::Answered;
-
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The type of JSON.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Whether the client can use the body of a failure.
-pub(super) fn wants_body(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn wants_body(headers: &HeaderMap) -> bool {
     headers.contains_key(ACCEPT)
 }
 
+/// What a service has answered.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// What the service says that the body is, if it does.
+    pub content_type: Option<HeaderValue>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// A body of a service that is not called over HTTP.
+    #[must_use]
+    pub fn of(encoding: Encoding, body: Bytes) -> Self {
+        let content_type = match encoding {
+            Encoding::Json => JSON,
+            Encoding::Bincode => BYTES,
+        };
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(content_type),
+            body,
+        }
+    }
+}
+
 /// The service's answer.
-pub(super) fn succeeded(answered: Answered) -> Response<Full<Bytes>> {
-    let content_type = described(answered.content_type, &answered.body);
-    let mut response = Response::new(Full::new(answered.body));
-    *response.status_mut() = answered.status;
+#[must_use]
+pub fn succeeded(answer: Answer) -> Response<Full<Bytes>> {
+    let content_type = described(answer.content_type, &answer.body);
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
     if let Some(content_type) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
     }
     response
-}
-
-/// What the body of a service that is called over QUIC is.
-pub(super) fn content_type(encoding: Encoding) -> HeaderValue {
-    match encoding {
-        Encoding::Json => JSON,
-        Encoding::Bincode => BYTES,
-    }
 }
 
 /// What a body is: as the service says, unless it does not, or says only what Go's server says of
@@ -58,11 +77,8 @@ fn described(said: Option<HeaderValue>, body: &[u8]) -> Option<HeaderValue> {
 }
 
 /// A call that failed.
-pub(super) fn failed(
-    failure: &Failure,
-    subject: Option<&str>,
-    with_body: bool,
-) -> Response<Full<Bytes>> {
+#[must_use]
+pub fn failed(failure: &Failure, subject: Option<&str>, with_body: bool) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(failure.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -81,8 +97,8 @@ pub(super) fn failed(
 }
 
 /// Any method but POST.
-pub(super) fn method_not_allowed(request: &HeaderMap) -> Response<Full<Bytes>> {
-    let failure = super::bad_request("messages are sent with POST");
+pub(crate) fn method_not_allowed(request: &HeaderMap, hop: Hop) -> Response<Full<Bytes>> {
+    let failure = Failure::not_sent(Code::BadRequest, hop, "messages are sent with POST");
     let mut response = failed(&failure, None, wants_body(request));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let allow = HeaderValue::from_static("POST");
