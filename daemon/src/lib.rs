@@ -5,13 +5,14 @@
 //! the way in. [`session`] is a connection's control plane, [`registry`] owns the routes,
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`]
+//! starts it, and [`neighbours`] are the ways to the other nodes; [`upstream`] to HTTP services. [`listing`], [`explain`]
 //! and [`status`] tell whoever asks of the routes and of the node.
 
 pub mod cli;
 pub mod cluster;
 mod command;
 pub mod config;
+pub mod counted;
 pub mod descriptors;
 pub mod explain;
 pub mod listen;
@@ -31,6 +32,7 @@ pub mod strangers;
 pub mod switch;
 pub mod table;
 pub mod trust;
+pub mod upstream;
 pub mod watch;
 
 pub use command::run;

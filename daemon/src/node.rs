@@ -23,7 +23,7 @@ use crate::{
     neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
-    registry::{Registry, RegistryThread, StoreError},
+    registry::{HttpRoutes, Registry, RegistryThread, StoreError},
     replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
     sessions::Sessions,
@@ -33,6 +33,7 @@ use crate::{
     switch::Switch,
     table::Published,
     trust::{Trust, TrustError},
+    upstream::{self, ProbeThread, Upstreams},
 };
 
 /// A node that serves.
@@ -48,6 +49,7 @@ pub struct Node {
     threads: Vec<thread::JoinHandle<()>>,
     registry: RegistryThread,
     replication: Option<ReplicationThread>,
+    probes: ProbeThread,
     _state: StateFolder,
 }
 
@@ -127,15 +129,31 @@ impl Node {
             replication::join(place, failed.clone())
         });
         let (joined, replication) = joined.transpose()?.unzip();
+        let over_http = quotas.of(HTTP_LOCAL);
+        let (upstreams, probes) = Upstreams::start(
+            upstream::Limits {
+                connections: config.max_connections,
+                max_body: config.max_body,
+            },
+            Arc::clone(&table),
+            failed.clone(),
+        )
+        .map_err(StartError::Thread)?;
+        let http_routes = HttpRoutes::new(
+            Arc::clone(&upstreams),
+            Arc::clone(&over_http),
+            config.http_route_lost_after,
+        );
         let (registry, registry_thread) = Registry::start(
             &state.registry(),
             config.grace,
             &quotas,
             table,
+            http_routes,
             joined,
             failed.clone(),
         )?;
-        let over_http = quotas.of(HTTP_LOCAL);
+        let for_http = registry.clone();
         let switch = Switch::new(Arc::clone(registry.table()), Arc::clone(&over_http));
         let mut node = Self {
             quic: listeners.quic,
@@ -158,6 +176,10 @@ impl Node {
             }),
             http_context: Arc::new(HttpContext {
                 switch,
+                registry: for_http,
+                upstreams,
+                own: listeners.http,
+                usage: Arc::clone(&over_http),
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
                 bodies: Bodies::new(config.max_body, over_http),
@@ -172,6 +194,7 @@ impl Node {
             threads: Vec::new(),
             registry: registry_thread,
             replication,
+            probes,
             config,
             _state: state,
         };
@@ -255,6 +278,7 @@ impl Node {
             threads,
             registry,
             replication,
+            probes,
             ..
         } = self;
         for thread in threads {
@@ -268,6 +292,7 @@ impl Node {
         if let Some(replication) = replication {
             replication.join();
         }
+        probes.stop();
     }
 
     fn start_threads(

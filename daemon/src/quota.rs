@@ -211,6 +211,14 @@ impl Room {
     }
 }
 
+impl CallPermit {
+    /// Room for more bytes that the same identity is to hold.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.call.usage.room()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.usage.lower(self.resource, 1);

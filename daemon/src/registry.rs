@@ -11,6 +11,7 @@
 mod durability;
 mod elsewhere;
 mod folder;
+mod http_routes;
 mod membership;
 mod outlook;
 mod parties;
@@ -37,14 +38,16 @@ use crate::{
     cluster::{Copy, Input, Key, Record},
     quota::{Quotas, Resource},
     table::{Changes, Instance, Member, Published, Table},
+    upstream::HttpAddress,
 };
 
+pub use http_routes::HttpRoutes;
 pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
 use parties::Parties;
 pub use store::StoreError;
-use store::{Change, Contents, Limits, Store};
+use store::{Change, Limits, Store};
 
 /// Commands that may wait for the actor.
 const QUEUE: usize = 1024;
@@ -134,11 +137,12 @@ impl Registry {
         grace: Duration,
         quotas: &Arc<Quotas>,
         table: Published,
+        http: HttpRoutes,
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (mut store, contents) = Store::open(folder, LIMITS)?;
-        let Contents { routes, boot, sets } = contents;
+        let (mut store, mut contents) = Store::open(folder, LIMITS)?;
+        let routes = mem::take(&mut contents.routes);
         if let Some(joined) = &joined {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
@@ -150,7 +154,9 @@ impl Registry {
             published: table,
             changed: Vec::new(),
             changes: broadcast::Sender::new(CHANGES),
-            membership: joined.map(|joined| Membership::new(joined, boot, sets)),
+            membership: joined
+                .map(|joined| Membership::new(joined, contents, Arc::clone(http.upstreams()))),
+            http,
             local: Vec::new(),
             sessions: HashMap::new(),
             graces: BTreeSet::new(),
@@ -159,6 +165,7 @@ impl Registry {
         };
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
+        actor.own_http_routes_again();
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
@@ -238,6 +245,7 @@ struct Actor {
     /// When the grace of each lost session ends.
     graces: BTreeSet<(Instant, u64)>,
     grace: Duration,
+    http: HttpRoutes,
     /// There is no store, and another attempt to make one comes no sooner.
     next_renewal: Option<Instant>,
 }
@@ -285,6 +293,7 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
+                () = sleep_until(self.http.next_look()) => self.end_lost_services(),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
         }
@@ -296,6 +305,10 @@ impl Actor {
     fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
         let mut instances = HashMap::new();
         for route in stored {
+            if let Some(address) = HttpAddress::of_identity(&route.identity) {
+                self.restore_over_http(&address, route);
+                continue;
+            }
             let party = (route.instance, route.identity.clone());
             let (instance, usage) = instances.entry(party).or_insert_with(|| {
                 let usage = quotas.of(&route.identity);

@@ -9,7 +9,10 @@ use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
 use tokio::time::{Instant, timeout_at};
 
 use super::lost;
-use crate::quota::{Room, Usage};
+use crate::{
+    counted::counted,
+    quota::{Room, Usage},
+};
 
 /// Takes in the bodies of all connections.
 pub struct Bodies {
@@ -64,22 +67,5 @@ impl Bodies {
             Failure::new(failure.code, Certainty::Executed, Hop::Node, message)
         })?;
         Ok(room)
-    }
-}
-
-/// The bytes, which take their room until nobody keeps them: of an answer, until the
-/// client's socket has taken it.
-fn counted(bytes: Bytes, room: Room) -> Bytes {
-    Bytes::from_owner(Counted { bytes, _room: room })
-}
-
-struct Counted {
-    bytes: Bytes,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }

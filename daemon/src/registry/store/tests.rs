@@ -146,7 +146,12 @@ fn the_sets_of_other_nodes_are_read_again() {
         .commit(&[Change::of_set(&StoreChange::Forget(two))])
         .unwrap();
     drop(store);
-    let (_, Contents { routes, boot, sets }) = Store::open(&path, NEVER).unwrap();
+    let (
+        _,
+        Contents {
+            routes, boot, sets, ..
+        },
+    ) = Store::open(&path, NEVER).unwrap();
     assert!(routes.is_empty());
     assert_eq!(boot, Some(two));
     let [set] = &sets[..] else {
