@@ -471,7 +471,7 @@ fn every_setting_has_its_bounds() {
     ];
     let paths: [&[&str]; 2] = [&["/a", "b c"], &["", " "]];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 30] = [
+    let bounds: [(&str, [&[&str]; 2]); 31] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
