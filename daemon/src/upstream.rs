@@ -235,9 +235,19 @@ impl Upstream {
         self.failing.lock().probed
     }
 
-    /// A call could not reach it: it is probed at once.
+    /// A call has lost its connection: it is probed at once.
     fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// A call could not connect: until the probe has, it is called only if no other can be.
+    fn suspect(&self) {
+        let (up, untried) = (Standing::Up as u8, Standing::Untried as u8);
+        // If it is down, that is known already.
+        let _ = self
+            .standing
+            .compare_exchange(up, untried, Ordering::Relaxed, Ordering::Relaxed);
+        self.doubt();
     }
 
     /// Notes whether it can be reached.
@@ -246,16 +256,17 @@ impl Upstream {
             true => Standing::Up,
             false => Standing::Down,
         };
-        {
+        let before = {
             let mut failing = self.failing.lock();
-            failing.probed = Some(now);
-            failing.since = match is_up {
-                true => None,
-                false => failing.since.or(Some(now)),
+            let since = failing.since.or(Some(now)).filter(|_| !is_up);
+            let found = Failing {
+                since,
+                probed: Some(now),
             };
-        }
-        let before = self.standing.swap(standing as u8, Ordering::Relaxed);
-        if before == standing as u8 {
+            std::mem::replace(&mut *failing, found)
+        };
+        self.standing.store(standing as u8, Ordering::Relaxed);
+        if before.probed.is_some() && before.since.is_none() == is_up {
             return;
         }
         self.context.table.touch();

@@ -27,6 +27,11 @@ async fn answered(node: &Node, subject: &str, status: u16) -> Response {
     .await
 }
 
+async fn killed_and_back(mut node: Node) -> Node {
+    node.process.kill().await;
+    node.start_again().await
+}
+
 async fn states(client: &Client) -> Vec<String> {
     let mut list = client.routes(None).unwrap();
     let mut states = Vec::new();
@@ -62,7 +67,7 @@ async fn a_route_is_given_up_only_after_long() {
     drop(service);
     answered(&node, "a:1", 404).await;
     // It is gone from the disk, too.
-    let node = node.start_again().await;
+    let node = killed_and_back(node).await;
     assert_eq!(ask(&node, "a:1").await.status, 404);
 }
 
@@ -71,7 +76,7 @@ async fn a_restart_costs_no_route_and_no_grace() {
     let node = Node::builder().flag("--grace-ms", 0).start().await;
     let _one = GoService::named(node.http, "a:1", "one").await;
     let _two = GoService::named(node.http, "a:1", "two").await;
-    let node = node.start_again().await;
+    let node = killed_and_back(node).await;
     for name in ["one", "two"] {
         until("both to be called", async || {
             let answer = ask(&node, "a:1").await;
@@ -139,8 +144,8 @@ async fn answers_are_limited_and_statuses_are_failures_to_the_library() {
     let client = node.client().await;
     let whole: String = client.act("a:1", &json!({"Size": 60_000})).await.unwrap();
     assert_eq!(whole.len(), 60_000);
-    let teapot = client.act::<_, Value>("a:1", &json!({"Status": 418}));
-    let failure = teapot.await.unwrap_err();
+    let teapot = json!({"Status": 418});
+    let failure = client.act::<_, Value>("a:1", &teapot).await.unwrap_err();
     assert_eq!(failure.code, Code::HandlerFailed, "{failure}");
     assert_eq!(failure.certainty, Certainty::Executed, "{failure}");
     assert!(failure.message.contains("418"), "{failure}");
@@ -212,6 +217,6 @@ async fn every_node_calls_it_and_one_takes_it_over() {
         (listed.len() == 1 && listed[0].source.name() == "http").then_some(())
     })
     .await;
-    let last = cluster.nodes.remove(2).start_again().await;
+    let last = killed_and_back(cluster.nodes.remove(2)).await;
     answered(&last, "a:1", 200).await;
 }

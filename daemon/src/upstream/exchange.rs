@@ -55,7 +55,10 @@ impl Upstream {
         let stream = dial(&self.address).await.map_err(|error| match error {
             DialError::Own(error) => full(&format!("no connection left to make ({error})")),
             DialError::Forbidden(reason) => Failure::not_sent(Code::Forbidden, Hop::Node, reason),
-            DialError::Unreachable(reason) => self.lost(Certainty::NotSent, reason),
+            DialError::Unreachable(reason) => {
+                self.suspect();
+                self.lost(Certainty::NotSent, reason)
+            }
         })?;
         let channel = Channel::over(stream, place).await;
         channel.map_err(|error| self.lost(Certainty::NotSent, why(&error)))
