@@ -12,7 +12,6 @@ pub mod cli;
 pub mod cluster;
 mod command;
 pub mod config;
-pub mod counted;
 pub mod descriptors;
 pub mod explain;
 pub mod listen;

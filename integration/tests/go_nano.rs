@@ -47,7 +47,7 @@ fn says(body: impl Into<Bytes>) -> impl Fn(&Value) -> GoAnswer + Send + Sync + '
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_registers_once_and_before_it_listens() {
-    let node = Node::start().await;
+    let mut node = Node::start().await;
     let service = GoService::register(node.http, "a:1").await;
     let early = node.http().post(&json!({"Pattern": "a:1"})).await;
     assert!(matches!(early.status, 502 | 503), "{early:?}");
@@ -55,6 +55,7 @@ async fn a_service_registers_once_and_before_it_listens() {
     let service = service.listen_as("one");
     answers(&node, "a:1", "one").await;
     // It never registers again, so a node that starts anew has to know it still.
+    assert!(node.process.terminate().await.success());
     let node = node.start_again().await;
     answers(&node, "a:1", "one").await;
     drop(service);

@@ -69,11 +69,12 @@ async fn many_subjects_and_registrations_at_a_time_do_no_harm() {
 /// 2 and 3: what a subject is answered by depends on what was asked before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_is_answered_by_the_same_whatever_was_asked_before() {
-    let node = Node::start().await;
+    let mut node = Node::start().await;
     let sum = "role:math,cmd:sum";
     let _general = GoService::named(node.http, sum, "general").await;
     let special = format!("{sum},return:zero");
     let _special = GoService::named(node.http, &special, "special").await;
+    node.process.kill().await;
     let node = node.start_again().await;
     answers(&node, sum, "general").await;
     for _ in 0..3 {

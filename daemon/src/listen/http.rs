@@ -1,36 +1,30 @@
 //! HTTP/1 requests with a `Pattern` in their JSON body, for curl and go-nano programs.
 //!
-//! A request becomes a call on the [switch](crate::switch); its body goes to the service
-//! unchanged, and the service's answer comes back as the response.
+//! A request becomes a [call](call) on the [switch](crate::switch); its body goes to the service
+//! unchanged, and the service's answer comes back as the response. One to `/register` makes a
+//! [route](register) to an HTTP service.
 
 mod bodies;
 mod call;
-mod headers;
 mod register;
-mod service_request;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::Response;
-use nano_http::{Answerer, Asked, Connections, Message};
-use nano_wire::{Certainty, Code, Failure, Hop};
+use hyper::{HeaderMap, Response};
+use nano_http::{Answerer, Asked, Connections, Ends, ServiceAddress};
+use nano_wire::{Certainty, Code, Encoding, Failure, Hop};
 
-use crate::{quota::Usage, registry::Registry, switch::Switch, upstream::Upstreams};
+use crate::{quota::Usage, registry::Registry, switch::Switch, table::Member, upstream::Upstreams};
 
 pub use bodies::Bodies;
 pub use call::{HttpAnswer, Retries, Routed};
-pub use register::Registration;
 
 /// What the HTTP listeners of all threads share.
 pub struct HttpContext {
     /// Where calls go.
     pub switch: Switch,
-    /// Deadline of calls that name none.
-    pub deadline: Duration,
-    /// How much may be tried again.
-    pub retries: Retries,
     /// Where services are registered.
     pub registry: Registry,
     /// The services that are called over HTTP.
@@ -39,6 +33,10 @@ pub struct HttpContext {
     pub own: SocketAddr,
     /// What those who call over HTTP hold.
     pub usage: Arc<Usage>,
+    /// Deadline of calls that name none.
+    pub deadline: Duration,
+    /// How much may be tried again.
+    pub retries: Retries,
     /// Where bodies come in.
     pub bodies: Bodies,
     /// Those of all threads.
@@ -59,34 +57,44 @@ impl Answerer for HttpContext {
                 register::register(&bytes, ends, self).await?;
                 return Ok(Response::default());
             }
-            let message = Message::parse(&bytes).map_err(bad_request)?;
+            let message = nano_http::Message::parse(&bytes).map_err(bad_request)?;
             wants_body &= !message.service_request;
             let subject = subject.insert(message.pattern);
-            let answered = call::call(subject, bytes, &head.headers, self).await?;
-            let answer = match message.service_request {
-                true => service_request::with_service(answered, &head.headers, ends),
-                false => answered.answer,
-            };
+            let (mut answer, member) = call::call(subject, bytes, &head.headers, self).await?;
+            // A service that is called over HTTP was asked the same, and has said it itself.
+            if message.service_request && member.instance.upstream().is_none() {
+                let wrapped = wrapped(&member, &answer.body, &head.headers, ends);
+                let body = self.bodies.keep(wrapped)?;
+                let status = answer.status;
+                answer = nano_http::Answer::of(Encoding::Json, body);
+                answer.status = status;
+            }
             Ok(nano_http::succeeded(answer))
         }
         .await;
-        match outcome {
-            Ok(response) => response,
-            Err(failure) => nano_http::failed(&failure, subject.as_deref(), wants_body),
-        }
+        outcome
+            .unwrap_or_else(|failure| nano_http::failed(&failure, subject.as_deref(), wants_body))
     }
 }
 
+/// An answer for a go-nano caller that will ask its service itself: at the HTTP port of that
+/// one, or here where it has none.
+fn wrapped(member: &Member, answer: &[u8], headers: &HeaderMap, ends: Ends) -> Bytes {
+    let own = nano_http::reached_by(headers, ends.own);
+    let is_here = ends.from.ip().is_loopback();
+    let told = member.instance.http();
+    let told = told.filter(|name| is_here || !name.is_local);
+    let told = told.map(|name| name.address.as_str());
+    let address = ServiceAddress {
+        pattern: member.pattern.as_str(),
+        service: told.unwrap_or(&own),
+        server: &own,
+    };
+    address.wrap(answer)
+}
+
 fn bad_request(message: impl ToString) -> Failure {
-    failure(Code::BadRequest, message.to_string())
-}
-
-fn forbidden(message: String) -> Failure {
-    failure(Code::Forbidden, message)
-}
-
-fn failure(code: Code, message: String) -> Failure {
-    Failure::not_sent(code, Hop::Node, message)
+    Failure::not_sent(Code::BadRequest, Hop::Node, message.to_string())
 }
 
 fn lost(message: impl Into<std::borrow::Cow<'static, str>>) -> Failure {

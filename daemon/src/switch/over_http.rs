@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use nano_http::Answer;
 use nano_routing::Candidate;
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, ReplyHeader,
@@ -86,7 +87,7 @@ fn answer_on(link: Arc<NodeLink>, id: CallId, call: UpstreamCall) -> tokio::task
 }
 
 /// Whoever calls by a link expects an answer that is none of HTTP's: a success, or a failure.
-fn answer(link: &Arc<NodeLink>, id: CallId, reply: nano_http::Answer, member: &Member) {
+fn answer(link: &Arc<NodeLink>, id: CallId, reply: Answer, member: &Member) {
     if reply.status.is_success() {
         let header = ReplyHeader {
             encoding: Encoding::Json,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use nano_client::attempts::Failed;
+use nano_http::Answer;
 use nano_routing::Outcome;
 use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
 use tokio::time::{Instant, timeout_at};
@@ -78,7 +79,7 @@ impl UpstreamCall {
     /// # Errors
     ///
     /// How it failed.
-    pub async fn run(self) -> Result<(nano_http::Answer, Arc<Member>), Failed> {
+    pub async fn run(self) -> Result<(Answer, Arc<Member>), Failed> {
         let Self {
             mut flight,
             upstream,
@@ -125,7 +126,7 @@ async fn whole(payload: Payload, mut room: Room) -> Result<Bytes, Failure> {
     })?;
     let bytes = with_pattern(&bytes, &subject)
         .map_err(|message| Failure::not_sent(Code::BadRequest, Hop::Node, message))?;
-    Ok(crate::counted::counted(bytes, room))
+    Ok(room.hold(bytes))
 }
 
 fn late(is_sent: bool) -> Failure {

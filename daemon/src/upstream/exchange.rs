@@ -15,7 +15,7 @@ use super::{
     channel::{Channel, Outgoing},
     dial::{DialError, dial},
 };
-use crate::{counted::counted, quota::Room};
+use crate::quota::Room;
 
 impl Upstream {
     /// Sends a request and reads the answer, whose bytes take up `room`. `is_sent` is true as long
@@ -100,7 +100,7 @@ impl Upstream {
             content_type: parts.headers.remove(CONTENT_TYPE),
             body: match pieces {
                 Pieces::None => Bytes::new(),
-                pieces => counted(pieces.into_whole(), room),
+                pieces => room.hold(pieces.into_whole()),
             },
         })
     }

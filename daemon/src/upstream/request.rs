@@ -6,19 +6,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Request, Uri,
-    header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HOST, HeaderValue},
 };
+use nano_http::{HOPS_HEADER, JSON, TIMEOUT_HEADER};
 use nano_wire::{CallHeader, Trace, message::Extensions};
 
 use super::{HttpAddress, channel::Outgoing};
-
-/// The header that names a deadline, in milliseconds.
-const TIMEOUT_HEADER: HeaderName = HeaderName::from_static(nano_http::TIMEOUT_HEADER);
-
-/// The header that says through how many further nodes a call may pass.
-const HOPS_HEADER: HeaderName = HeaderName::from_static(nano_http::HOPS_HEADER);
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Most headers that a request has.
 const HEADERS: usize = 8;

@@ -1,10 +1,13 @@
-//! What go-nano reads of JSON and writes: names in any letter case, and a refusal of values
-//! that have another type.
+//! What go-nano reads of JSON and writes: names in any letter case, of duplicates the last, and a
+//! refusal of values that have another type.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, json};
 
 /// What a server or service reads of a message.
 pub(super) struct Message {
@@ -41,7 +44,7 @@ impl Registration {
         Self::read(&object(body)?)
     }
 
-    fn read(object: &Map<String, Value>) -> Option<Self> {
+    fn read(object: &Object) -> Option<Self> {
         let _: u16 = field(object, "ServicePort")?;
         let _: u16 = field(object, "ServerPort")?;
         Some(Self {
@@ -71,7 +74,7 @@ impl Answer {
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let text = || String::from_utf8_lossy(body).into_owned();
         let object = object(body).ok_or_else(text)?;
-        let service: Map<_, _> = field(&object, "Service").ok_or_else(text)?;
+        let service: Object = field(&object, "Service").ok_or_else(text)?;
         let payload: String = field(&object, "Payload").ok_or_else(text)?;
         let payload = BASE64_STANDARD.decode(payload).map_err(|_| text())?;
         Ok(Self {
@@ -87,19 +90,46 @@ impl Answer {
     }
 }
 
-/// A JSON object; `null` is an empty one.
-fn object(body: &[u8]) -> Option<Map<String, Value>> {
-    let object: Option<Map<_, _>> = serde_json::from_slice(body).ok()?;
-    Some(object.unwrap_or_default())
+/// The members of a JSON object, in order; `null` has none.
+#[derive(Default)]
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_unit<E>(self) -> Result<Object, E> {
+                Ok(Object::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_any(Members)
+    }
 }
 
-/// A field's value, or that of its type if it is missing; `None` if it has another type.
-fn field<T: Default + for<'de> Deserialize<'de>>(
-    object: &Map<String, Value>,
-    name: &str,
-) -> Option<T> {
-    let is_it = |(key, _): &(&String, &Value)| key.eq_ignore_ascii_case(name);
-    match object.iter().rfind(is_it) {
+fn object(body: &[u8]) -> Option<Object> {
+    serde_json::from_slice(body).ok()
+}
+
+/// A member's last value, or that of its type if it is missing; `None` if it has another type.
+fn field<T: Default + for<'de> Deserialize<'de>>(object: &Object, name: &str) -> Option<T> {
+    let mut members = object.0.iter();
+    match members.rfind(|(key, _)| key.eq_ignore_ascii_case(name)) {
         Some((_, value)) => {
             let read: Option<T> = Deserialize::deserialize(value).ok()?;
             Some(read.unwrap_or_default())

@@ -9,10 +9,7 @@ use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
 use tokio::time::{Instant, timeout_at};
 
 use super::lost;
-use crate::{
-    counted::counted,
-    quota::{Room, Usage},
-};
+use crate::quota::{Room, Usage};
 
 /// Takes in the bodies of all connections.
 pub struct Bodies {
@@ -31,13 +28,13 @@ impl Bodies {
     pub(super) async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
         let mut room = self.usage.room();
         let bytes = body.read(self.max_body, |bytes| room.grow(bytes)).await?;
-        Ok(counted(bytes, room))
+        Ok(room.hold(bytes))
     }
 
     /// An answer that has come with its frame.
     pub(super) fn keep(&self, answer: Bytes) -> Result<Bytes, Failure> {
         let room = self.room_for_answer(answer.len() as u64)?;
-        Ok(counted(answer, room))
+        Ok(room.hold(answer))
     }
 
     /// An answer that comes on a stream of its own.
@@ -48,7 +45,7 @@ impl Bodies {
     ) -> Result<Bytes, Failure> {
         let room = self.room_for_answer(answer.len())?;
         match timeout_at(deadline, answer.collect()).await {
-            Ok(Ok(bytes)) => Ok(counted(bytes, room)),
+            Ok(Ok(bytes)) => Ok(room.hold(bytes)),
             Ok(Err(error)) => Err(lost(format!("the answer's body did not arrive: {error}"))),
             Err(_) => Err(Failure::new(
                 Code::Deadline,

@@ -4,19 +4,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{HeaderMap, header::HeaderValue};
 use nano_client::attempts::{Attempts, Failed, Next};
+use nano_http::Answer as HttpReply;
 use nano_routing::{BudgetSettings, RetryBudget, canonical};
 use nano_wire::{
     CallHeader, Encoding, Failure,
     lane::{Answer, InBody, IncomingBody, OutBody},
+    message::Extensions,
 };
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
 };
 
-use super::{HttpContext, bad_request, headers, lost};
+use super::{HttpContext, bad_request, lost};
 use crate::{
     switch::{Job, ReplyTo, bad_subject},
     table::Member,
@@ -80,13 +82,6 @@ impl HttpAnswer {
     }
 }
 
-/// A service's answer, as its caller is to have it.
-pub(super) struct Answered {
-    pub(super) answer: nano_http::Answer,
-    /// Who has given it.
-    pub(super) member: Option<Arc<Member>>,
-}
-
 /// Calls the service and waits for its answer; what fails in a way that the protocol has for
 /// that is tried again, since nobody further out can. If the client hangs up, hyper drops
 /// this, and the call is given up.
@@ -95,11 +90,11 @@ pub(super) async fn call(
     bytes: Bytes,
     headers: &HeaderMap,
     context: &HttpContext,
-) -> Result<Answered, Failure> {
+) -> Result<(HttpReply, Arc<Member>), Failure> {
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
     let declared = context.switch.declared_deadline(subject);
-    let patience = nano_http::timeout(headers).map_err(bad_request)?;
-    let patience = patience.or(declared).unwrap_or(context.deadline);
+    let timeout = nano_http::timeout(headers).map_err(bad_request)?;
+    let patience = timeout.or(declared).unwrap_or(context.deadline);
     let call = Call {
         subject,
         bytes,
@@ -140,10 +135,10 @@ struct Call<'r> {
 }
 
 impl Call<'_> {
-    async fn attempt(&self, attempts: &Attempts) -> Result<Answered, Failed> {
+    async fn attempt(&self, attempts: &Attempts) -> Result<(HttpReply, Arc<Member>), Failed> {
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
-        let mut extensions = headers::extensions(self.headers);
+        let mut extensions = extensions(self.headers);
         attempts.tell(&mut extensions);
         let header = CallHeader {
             subject: self.subject,
@@ -164,18 +159,12 @@ impl Call<'_> {
         drop(running);
         match routed.map_err(|_| lost("the node dropped the call"))? {
             Routed::Answered(answer) => self.take(answer).await,
-            Routed::Given(call) => {
-                let (answer, member) = call.run().await?;
-                Ok(Answered {
-                    answer,
-                    member: Some(member),
-                })
-            }
+            Routed::Given(call) => call.run().await,
         }
     }
 
     /// Takes in the answer of a service that is called over QUIC.
-    async fn take(&self, answer: HttpAnswer) -> Result<Answered, Failed> {
+    async fn take(&self, answer: HttpAnswer) -> Result<(HttpReply, Arc<Member>), Failed> {
         let HttpAnswer { result, member } = answer;
         let bodies = &self.context.bodies;
         let whole = match result {
@@ -188,14 +177,14 @@ impl Call<'_> {
             }
             Err(failure) => Err(*failure),
         };
-        let (encoding, body) = whole.map_err(|failure| Failed {
-            failure,
-            was_idempotent: member.as_ref().is_some_and(|it| it.policy.idempotent),
-        })?;
-        Ok(Answered {
-            answer: nano_http::Answer::of(encoding, body),
-            member,
-        })
+        match (whole, member) {
+            (Ok((encoding, body)), Some(member)) => Ok((HttpReply::of(encoding, body), member)),
+            (Ok(_), None) => Err(lost("nobody was given the call that was answered").into()),
+            (Err(failure), member) => Err(Failed {
+                failure,
+                was_idempotent: member.is_some_and(|member| member.policy.idempotent),
+            }),
+        }
     }
 }
 
@@ -209,3 +198,20 @@ impl Drop for StopOnDrop {
         }
     }
 }
+
+/// What else of the headers is passed on.
+fn extensions(headers: &HeaderMap) -> Extensions<'_> {
+    let passed = [
+        (Extensions::TRACE_STATE, "tracestate"),
+        (Extensions::REQUEST_ID, "x-request-id"),
+    ];
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let found = passed
+        .into_iter()
+        .filter_map(|(number, name)| Some((number, value(name)?)))
+        .filter(|(_, value)| value.len() <= EXTENSION_LIMIT);
+    Extensions(found.collect())
+}
+
+/// Longest header that is passed on, in bytes; `tracestate` needs no more than 512.
+const EXTENSION_LIMIT: usize = 1024;

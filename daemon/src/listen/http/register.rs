@@ -3,20 +3,13 @@
 
 use std::sync::Arc;
 
-use nano_http::Ends;
+use nano_http::{Ends, Registration};
 use nano_routing::Pattern;
 use nano_wire::{Code, Failure, Hop, message::Policy};
 use tokio::sync::oneshot;
 
-use super::{HttpContext, bad_request, forbidden};
+use super::{HttpContext, bad_request};
 use crate::{quota::Resource, registry::Command, table::Member, upstream::HttpAddress};
-
-/// What a service registers.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Registration {
-    pattern: Pattern,
-    address: HttpAddress,
-}
 
 /// Registers a service; when this returns it is durable.
 pub(super) async fn register(
@@ -25,8 +18,13 @@ pub(super) async fn register(
     context: &HttpContext,
 ) -> Result<(), Failure> {
     let registration = Registration::parse(body).map_err(bad_request)?;
-    admit(&registration, ends)?;
-    let Registration { pattern, address } = registration;
+    let pattern = Pattern::parse(&registration.pattern)
+        .map_err(|error| bad_request(format!("the Pattern is none: {error}")))?;
+    let address: HttpAddress = registration
+        .address
+        .parse()
+        .map_err(|reason| bad_request(format!("the ServiceAddress is none: {reason}")))?;
+    admit(&pattern, &address, ends)?;
     if address.leads_to(context.own).await {
         let message = format!(
             "ServiceAddress is {address}, which is this node's own HTTP address: its calls would \
@@ -52,80 +50,15 @@ pub(super) async fn register(
 }
 
 /// Whether who sends a registration may: it makes the node call an address.
-fn admit(_: &Registration, ends: Ends) -> Result<(), Failure> {
+fn admit(_: &Pattern, _: &HttpAddress, ends: Ends) -> Result<(), Failure> {
     match ends.listener.ip().is_loopback() {
         true => Ok(()),
-        false => Err(forbidden(
-            "services register over HTTP at a node that listens on loopback (--http \
-             127.0.0.1:9999); elsewhere anyone could have it call any address: use the client \
-             library there, or a node on the service's own machine"
-                .to_owned(),
+        false => Err(Failure::not_sent(
+            Code::Forbidden,
+            Hop::Node,
+            "services register over HTTP only where that listens on loopback (http = \
+             \"127.0.0.1:9999\"), since elsewhere anyone could have this node call any address: \
+             use the client library, or a node on the service's own machine",
         )),
-    }
-}
-
-impl Registration {
-    /// Reads a request's body.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, for whoever sent it.
-    pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let nano_http::Registration { pattern, address } = nano_http::Registration::parse(body)?;
-        Ok(Self {
-            pattern: Pattern::parse(&pattern)
-                .map_err(|error| format!("the field Pattern holds none: {error}"))?,
-            address: address.parse().map_err(|reason| {
-                format!(
-                    "the field ServiceAddress holds {address:?}, not host:port as in \
-                     127.0.0.1:4444: {reason}"
-                )
-            })?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Registration;
-
-    fn parsed(body: &str) -> Result<(String, String), String> {
-        let registration = Registration::parse(body.as_bytes())?;
-        let address = registration.address.to_string();
-        Ok((registration.pattern.to_string(), address))
-    }
-
-    #[test]
-    fn reads_what_go_nano_services_send() {
-        let same = Ok(("a:1,b:2".to_owned(), "127.0.0.1:4444".to_owned()));
-        for body in [
-            r#"{"Cache":{},"Pattern":"a:1,b:2","ServiceAddress":"127.0.0.1:4444","ServicePort":4444,"ServerAddress":"","ServerPort":0}"#,
-            r#"{"pattern":"a:1, b:2","SERVICEADDRESS":"127.0.0.1:4444"}"#,
-            r#"{"Pattern":"x","PATTERN":"a:1,b:2","ServiceAddress":"127.0.0.1:4444","ServiceAddress":null}"#,
-        ] {
-            assert_eq!(parsed(body), same, "{body}");
-        }
-    }
-
-    #[test]
-    fn refuses_all_else() {
-        for body in [
-            "",
-            "null",
-            "[]",
-            "{}",
-            r#"{"Pattern":"a:1"}"#,
-            r#"{"ServiceAddress":"127.0.0.1:1"}"#,
-            r#"{"Pattern":"","ServiceAddress":"127.0.0.1:1"}"#,
-            r#"{"Pattern":"a,,b","ServiceAddress":"127.0.0.1:1"}"#,
-            r#"{"Pattern":"a:1","ServiceAddress":""}"#,
-            r#"{"Pattern":"a:1","ServiceAddress":":4444"}"#,
-            r#"{"Pattern":"a:1","ServiceAddress":"127.0.0.1"}"#,
-            r#"{"Pattern":1,"ServiceAddress":"127.0.0.1:1"}"#,
-            r#"{"Pattern":"a:1","ServiceAddress":["127.0.0.1:1"]}"#,
-            r#"{"Pattern":"a:1","ServiceAddress":"127.0.0.1:1"} x"#,
-        ] {
-            assert!(parsed(body).is_err(), "{body}");
-        }
     }
 }
