@@ -212,6 +212,7 @@ fn every_setting_is_heard_in_every_layer() {
         "warn,nanod=debug",
         "json",
         "1",
+        "12",
         "2",
         "3",
         "2KiB",
