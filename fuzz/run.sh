@@ -43,7 +43,7 @@ seconds=${1:-30}
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || usage
 targets=("${@:2}")
 if [[ ${#targets[@]} -eq 0 ]]; then
-    targets=(frame roundtrip pattern http_body)
+    targets=(frame roundtrip pattern http_body http_request register_body)
 fi
 
 can_run

@@ -42,7 +42,7 @@ impl Client {
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let timeout = options.timeout;
         let io = options.io()?;
-        let session = Session::start(options, io, Vec::new(), None).await?;
+        let session = Session::start(options, io, Vec::new(), None, None).await?;
         Ok(Self {
             owner: Arc::new(Owner {
                 session,

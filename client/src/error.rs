@@ -72,6 +72,14 @@ pub enum ConnectError {
     /// A pattern of the service is none.
     #[error("{0:?} is no pattern: {1}")]
     Pattern(String, nano_routing::PatternError),
+    /// The service cannot listen where its HTTP port was to be.
+    #[error("cannot listen for HTTP on {address:?}: {reason}")]
+    Http {
+        /// As it was given.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
     /// The service was started outside a tokio runtime, where no handler can run.
     #[error("a service is started within a tokio runtime, on which its handlers run")]
     NoRuntime,

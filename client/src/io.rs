@@ -97,7 +97,8 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-struct AbortOnDrop<T>(JoinHandle<T>);
+/// A task that is aborted when nobody waits for it any more.
+pub(crate) struct AbortOnDrop<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

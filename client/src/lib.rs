@@ -38,6 +38,8 @@ mod dispatch;
 mod error;
 mod explain;
 mod handler;
+#[cfg(feature = "http")]
+mod http;
 mod io;
 mod options;
 mod peer;

@@ -3,6 +3,7 @@
 use std::{
     env::{self, VarError},
     ffi::OsString,
+    net::Ipv6Addr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -17,6 +18,9 @@ use crate::{ConnectError, RetryLimits, io::Io};
 
 /// Where a node listens unless told otherwise.
 pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:9999";
+
+/// Its port.
+const DEFAULT_PORT: u16 = 9999;
 
 /// How a [`Client`](crate::Client) or [`Service`](crate::Service) connects.
 #[derive(Clone, Debug)]
@@ -63,6 +67,9 @@ pub struct Options {
     /// Where callers reach a service without a node, `host:port`, if not at the address that
     /// the node sees.
     pub advertise: Option<String>,
+    /// The host, without a port, under which go-nano callers find this service. Default that
+    /// by which they have come.
+    pub service_host: Option<String>,
     /// How many calls may be tried again.
     pub retry: RetryLimits,
 }
@@ -86,6 +93,7 @@ impl Default for Options {
             io_thread: true,
             direct: true,
             advertise: None,
+            service_host: None,
             retry: RetryLimits::default(),
         }
     }
@@ -97,6 +105,12 @@ pub enum OptionsError {
     /// It is no text.
     #[error("the environment variable {0} is not UTF-8")]
     NotUtf8(&'static str),
+    /// It is to hold a host and nothing else.
+    #[error(
+        "the environment variable {0} holds {1:?}; as for go-nano it is a host without a port, \
+         which the program adds"
+    )]
+    NotHost(&'static str, String),
     /// The cluster's secret is none, or given twice.
     #[error("{0}")]
     ClusterSecret(String),
@@ -107,14 +121,22 @@ impl Options {
     /// `NANO_CLUSTER_SECRET` and `NANO_CLUSTER_SECRET_FILE`. Where both a folder of
     /// certificates and a secret are named, the folder is used.
     ///
+    /// The variables of go-nano's programs are read too, each a host without a port:
+    /// `NANO_SERVER_ADDRESS` is a node on port 9999, unless `NANO_NODE` names others, and
+    /// `NANO_SERVICE_ADDRESS` the [host of this service](Self::service_host).
+    ///
     /// # Errors
     ///
-    /// If `NANO_NODE` or `NANO_NAME` is not UTF-8, or the secret is too short or given twice.
+    /// If a variable is not UTF-8 that has to be, a host is none, or the secret is too short or
+    /// given twice.
     pub fn from_env() -> Result<Self, OptionsError> {
         let mut options = Self::default();
         if let Some(nodes) = text("NANO_NODE")? {
             options = options.node(nodes);
+        } else if let Some(server) = host("NANO_SERVER_ADDRESS")? {
+            options = options.node(with_port(&server, DEFAULT_PORT));
         }
+        options.service_host = host("NANO_SERVICE_ADDRESS")?;
         options.name = text("NANO_NAME")?;
         options.tls = env::var_os("NANO_TLS").map(PathBuf::from);
         options.state = env::var_os("NANO_STATE").map(PathBuf::from);
@@ -225,6 +247,13 @@ impl Options {
         self
     }
 
+    /// The same with another [host for go-nano callers](Self::service_host).
+    #[must_use]
+    pub fn service_host(mut self, host: impl Into<String>) -> Self {
+        self.service_host = Some(host.into());
+        self
+    }
+
     /// Who does the network's work.
     pub(crate) fn io(&self) -> Result<Arc<Io>, ConnectError> {
         if self.io_thread {
@@ -294,6 +323,26 @@ fn text(variable: &'static str) -> Result<Option<String>, OptionsError> {
     }
 }
 
+/// The variable, if it is set, as a host without a port.
+fn host(variable: &'static str) -> Result<Option<String>, OptionsError> {
+    match text(variable)?.filter(|host| !host.is_empty()) {
+        Some(host) if !is_host(&host) => Err(OptionsError::NotHost(variable, host)),
+        host => Ok(host),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    !text.contains([':', '/', ',']) || text.parse::<Ipv6Addr>().is_ok()
+}
+
+/// A host and a port as an address.
+pub(crate) fn with_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// The name of this program, as it was started; empty if it has none.
 fn program() -> String {
     let path = env::args_os().next().map(PathBuf::from);
@@ -318,4 +367,29 @@ pub fn default_state(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     };
     let home = || Some(PathBuf::from(set("HOME")?).join(".local/state/nanod"));
     systemd().or_else(xdg).or_else(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_host, with_port};
+
+    #[test]
+    fn a_host_is_what_go_nano_appends_a_port_to() {
+        for (host, address) in [
+            ("nano-server", "nano-server:9999"),
+            ("10.0.0.1", "10.0.0.1:9999"),
+            ("::1", "[::1]:9999"),
+        ] {
+            assert!(is_host(host), "{host}");
+            assert_eq!(with_port(host, 9999), address);
+        }
+        for other in [
+            "nano-server:9999",
+            "http://nano-server",
+            "one,other",
+            "[::1]",
+        ] {
+            assert!(!is_host(other), "{other}");
+        }
+    }
 }

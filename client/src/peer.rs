@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use nano_routing::{Tree, canonical};
+use nano_routing::{Pattern, Tree, canonical};
 use nano_tls::Identity;
 use nano_wire::{
     CallId, Certainty, Code, Encoding, Failure, Hop, InstanceId, ReplyHeader,
@@ -64,8 +64,15 @@ impl Served {
         }
     }
 
+    /// The deadline of calls that name none, if it declares one.
+    #[cfg(feature = "http")]
+    pub(crate) fn declared_deadline(&self) -> Option<Duration> {
+        let millis = self.policy.deadline_ms.map(u64::from);
+        millis.map(Duration::from_millis)
+    }
+
     /// Takes one more call, within what was declared.
-    fn enter(self: &Arc<Self>, body: u64) -> Result<Running, Failure> {
+    pub(crate) fn enter(self: &Arc<Self>, body: u64) -> Result<Running, Failure> {
         let refused = |code, message| failed(code, Certainty::Refused, message);
         if let Some(limit) = self.policy.max_body.filter(|limit| body > *limit) {
             let message = format!(
@@ -86,7 +93,16 @@ impl Served {
 }
 
 /// A call that a pattern's instance has taken.
-struct Running(Arc<Served>);
+pub(crate) struct Running(Arc<Served>);
+
+impl Running {
+    /// Runs the handler; its panic is a failure of the call.
+    pub(crate) async fn handle(&self, context: Context, body: Body) -> Result<Body, Failure> {
+        let handled = async { self.0.handler.handle(context, body).await };
+        let result = AssertUnwindSafe(handled).catch_unwind().await;
+        result.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -100,7 +116,7 @@ pub(crate) const FULL_RETRY: Duration = Duration::from_millis(50);
 /// The handlers of a service, and where they run.
 pub(crate) struct Handlers {
     by_pattern: Tree<Arc<Served>>,
-    runtime: runtime::Handle,
+    pub(crate) runtime: runtime::Handle,
     /// Of that runtime, unless it does the network's work too.
     dispatcher: Option<Arc<Dispatcher>>,
 }
@@ -114,6 +130,11 @@ impl Handlers {
             runtime,
             dispatcher,
         }
+    }
+
+    /// Who serves a subject, and as what.
+    pub(crate) fn serving(&self, subject: &str) -> Option<(&Pattern, &Arc<Served>)> {
+        self.by_pattern.longest_match(subject)
     }
 }
 
@@ -269,10 +290,7 @@ impl Peer {
             refused(Code::NotOwner, message)
         };
         let handlers = self.session.handlers.as_ref().ok_or_else(not_owner)?;
-        let (_, served) = handlers
-            .by_pattern
-            .longest_match(&subject)
-            .ok_or_else(not_owner)?;
+        let (_, served) = handlers.serving(&subject).ok_or_else(not_owner)?;
         let body = match &call.body {
             InBody::Inline(slice) => slice.len() as u64,
             InBody::Streamed(body) => body.len(),
@@ -374,17 +392,7 @@ impl Run {
 
     async fn answer(mut self: Box<Self>, body: Body) {
         self.answer_to.has_begun = true;
-        let handled = async {
-            self.running
-                .0
-                .handler
-                .handle(self.context.clone(), body)
-                .await
-        };
-        let result = AssertUnwindSafe(handled)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        let result = self.running.handle(self.context.clone(), body).await;
         self.answer_to.answer(result);
     }
 }

@@ -1,5 +1,7 @@
 //! Who answers messages.
 
+#[cfg(feature = "http")]
+use std::net::SocketAddr;
 use std::{future::Future, sync::Arc};
 
 use nano_routing::{Pattern, PatternError, Tree};
@@ -7,6 +9,8 @@ use nano_wire::{InstanceId, message::Policy};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime;
 
+#[cfg(feature = "http")]
+use crate::http::Port;
 use crate::{
     Body, ConnectError, Context, HandlerError, Options,
     handler::{Handle, Raw, Typed},
@@ -20,6 +24,8 @@ use crate::{
 pub struct ServiceBuilder {
     routes: Vec<Route>,
     policy: Policy,
+    #[cfg(feature = "http")]
+    http: Option<String>,
 }
 
 struct Route {
@@ -32,6 +38,8 @@ struct Route {
 /// once; [`drain`](Self::drain) ends the calls in flight first.
 pub struct Service {
     session: Arc<Session>,
+    #[cfg(feature = "http")]
+    http: Option<SocketAddr>,
 }
 
 impl Service {
@@ -44,6 +52,13 @@ impl Service {
     #[must_use]
     pub fn instance(&self) -> InstanceId {
         self.session.instance
+    }
+
+    /// Where its HTTP port is, if it has [one](ServiceBuilder::http).
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Serves until SIGINT or SIGTERM, then [drains](Self::drain). A session that is lost
@@ -99,12 +114,24 @@ impl ServiceBuilder {
         self.add(pattern, Arc::new(Raw(handler)))
     }
 
+    /// Also listens on an HTTP port of its own, and answers there as a go-nano service does:
+    /// `POST` of a JSON object with a `Pattern`, to any path. go-nano callers that know it
+    /// call it without a node.
+    ///
+    /// The address is a host and a port; port 0 is any. It needs the feature `http`. HTTP has
+    /// neither encryption nor callers' identities: whoever reaches the port may call.
+    #[cfg(feature = "http")]
+    pub fn http(mut self, address: impl ToString) -> Self {
+        self.http = Some(address.to_string());
+        self
+    }
+
     /// Connects to a node and registers every pattern. Handlers run on the runtime that
     /// this is called on.
     ///
     /// # Errors
     ///
-    /// If a pattern is none, there are no certificates to connect with, no session comes
+    /// If a pattern is none, the HTTP port is taken, there are no certificates to connect with, no session comes
     /// to be within [`Options::connect_timeout`], or the node refuses a registration.
     pub async fn start(self, options: Options) -> Result<Service, ConnectError> {
         let runtime = runtime::Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
@@ -118,9 +145,22 @@ impl ServiceBuilder {
             by_pattern.insert(pattern, Arc::new(served));
         }
         let io = options.io()?;
+        #[cfg(feature = "http")]
+        let port = match self.http {
+            Some(address) => Some(Port::bind(address, &io).await?),
+            None => None,
+        };
+        #[cfg(feature = "http")]
+        let http_port = port.as_ref().map(Port::number);
+        #[cfg(not(feature = "http"))]
+        let http_port = None;
         let handlers = Handlers::new(by_pattern, runtime, &io);
-        let session = Session::start(options, io, patterns, Some(handlers)).await?;
-        Ok(Service { session })
+        let session = Session::start(options, io, patterns, Some(handlers), http_port).await?;
+        Ok(Service {
+            #[cfg(feature = "http")]
+            http: port.map(|port| port.serve(&session)),
+            session,
+        })
     }
 
     fn add(mut self, pattern: &str, handler: Arc<dyn Handle>) -> Self {

@@ -32,7 +32,7 @@ use nano_wire::{InstanceId, message::Policy, socket::Dialer};
 use quinn::{ClientConfig, Connecting};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -46,6 +46,9 @@ use crate::{
 pub(crate) use ask::{Question, failure};
 use call_rules::CallRules;
 use keep::Keeper;
+
+/// Longest wait for the calls of a service that leaves to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What this process has with the nodes.
 pub(crate) struct Session {
@@ -69,8 +72,10 @@ pub(crate) struct Session {
     /// Who may come so.
     pub(crate) call_rules: CallRules,
     /// What serves those callers.
-    callers: TaskTracker,
+    pub(crate) callers: TaskTracker,
     patterns: Vec<(Pattern, Policy)>,
+    /// Where a service has an HTTP port of its own.
+    http_port: Option<u16>,
     incarnation: AtomicU64,
     /// It has been ready.
     has_been_ready: AtomicBool,
@@ -106,6 +111,7 @@ impl Session {
         io: Arc<Io>,
         patterns: Vec<(Pattern, Policy)>,
         handlers: Option<Handlers>,
+        http_port: Option<u16>,
     ) -> Result<Arc<Self>, ConnectError> {
         let kind = match handlers {
             Some(_) => Kind::Service,
@@ -129,6 +135,7 @@ impl Session {
             call_rules: CallRules::default(),
             callers: TaskTracker::new(),
             patterns,
+            http_port,
             incarnation: AtomicU64::new(0),
             has_been_ready: AtomicBool::new(false),
             link: ArcSwapOption::empty(),
@@ -153,13 +160,29 @@ impl Session {
 
     /// Leaves: takes no new calls, ends those in flight, then disconnects.
     pub(crate) async fn leave(&self) {
+        let end = Instant::now() + DRAIN_LIMIT;
         self.drain.cancel();
         self.ended().await;
+        // Where there was no session, nobody has waited for them yet.
+        self.callers.close();
+        let _ = timeout_at(end, self.callers.wait()).await;
     }
 
     /// Disconnects; calls in flight fail.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// What tells that it is to leave, and that it is to end at once.
+    #[cfg(feature = "http")]
+    pub(crate) fn ends(&self) -> (CancellationToken, CancellationToken) {
+        (self.drain.clone(), self.stop.clone())
+    }
+
+    /// Waits until it is to end at once.
+    #[cfg(feature = "http")]
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// Waits for the session's end, and tells why if not by its owner's wish.

@@ -25,7 +25,7 @@ use nano_tls::short_name;
 use nano_wire::{Code, Failure, Hop};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::{config::Config, upstream::HttpAddress};
 
 pub use file::{FileError, Mistake};
 pub use networks::{Networks, NotNetworks, PRIVATE_NETWORKS};
@@ -229,16 +229,25 @@ impl Access {
     }
 }
 
+/// Whom the rules take an identity for. A service over HTTP can show none, whoever has registered
+/// it.
+fn party(identity: &str) -> &str {
+    match HttpAddress::of_identity(identity) {
+        Some(_) => HTTP_LOCAL,
+        None => short_name(identity),
+    }
+}
+
 /// Whether an identity may register a pattern, if only that is asked.
 pub fn lets_register(rules: &Rules, identity: &str, pattern: &Pattern) -> bool {
     rules.let_all_register() || {
-        let verdict = rules.judge(Deed::Register, short_name(identity), pattern.as_str());
+        let verdict = rules.judge(Deed::Register, party(identity), pattern.as_str());
         verdict.is_allowed
     }
 }
 
 fn judge(rules: &Rules, deed: Deed, identity: &str, pattern: &str) -> Result<(), Failure> {
-    let identity = short_name(identity);
+    let identity = party(identity);
     let verdict = rules.judge(deed, identity, pattern);
     match verdict.is_allowed {
         true => Ok(()),

@@ -84,6 +84,8 @@ pub struct Config {
     /// How long routes stay suspect, after their session is lost or the node restarted, before they
     /// are removed.
     pub grace: Duration,
+    /// How long an HTTP service may be out of reach before its routes are removed.
+    pub http_route_lost_after: Duration,
     /// The deadline of a stop.
     pub drain: Duration,
     /// The deadline of HTTP calls that name none.
@@ -185,6 +187,7 @@ impl Config {
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             grace: Duration::from_secs(10),
+            http_route_lost_after: Duration::from_secs(24 * 60 * 60),
             drain: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
             max_body: 16 << 20,

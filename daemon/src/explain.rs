@@ -149,7 +149,9 @@ fn pick(member: &Arc<Member>, now: Duration) -> Pick {
         Usable::Out => Pick::Ejected,
         Usable::Never => match instance.state() {
             RouteState::Leaving => Pick::Leaving,
-            RouteState::Unreachable if instance.link().is_none() => Pick::NoWay,
+            RouteState::Unreachable if instance.is_neighbours() && instance.link().is_none() => {
+                Pick::NoWay
+            }
             RouteState::Lost => Pick::Lost,
             // It may have spoken since.
             _ => Pick::Silent,
@@ -187,6 +189,13 @@ impl Asked<'_> {
         let since = |then: Instant| self.now.saturating_duration_since(then);
         let away_since = || self.outlook.as_ref().and_then(|outlook| outlook.away_since);
         match instance.place() {
+            Place::Here if instance.is_elsewhere() => {
+                (Source::Redis, away_since().map_or(Duration::ZERO, since))
+            }
+            Place::Here if let Some(upstream) = instance.upstream() => (
+                Source::Http,
+                upstream.probed().map_or(Duration::ZERO, since),
+            ),
             Place::Here => (Source::Session, Duration::ZERO),
             Place::Node { .. } => (Source::Redis, away_since().map_or(Duration::ZERO, since)),
             Place::Nowhere if instance.is_restored() => {

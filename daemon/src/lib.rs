@@ -6,9 +6,9 @@
 //! [`table`] is what the switch sees of them, and [`node`] starts and stops it all.
 //! [`access`] says who may do what.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
-//! starts it, and [`neighbours`] are the ways to the other nodes. [`listing`], [`explain`],
-//! [`check`] and [`status`] tell whoever asks of the routes and of the node. [`lag`] says when a
-//! thread has too much to do.
+//! starts it, and [`neighbours`] are the ways to the other nodes, [`upstream`] those to HTTP
+//! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
+//! of the node. [`lag`] says when a thread has too much to do.
 
 pub mod access;
 pub mod check;
@@ -38,6 +38,7 @@ pub mod strangers;
 pub mod switch;
 pub mod table;
 pub mod trust;
+pub mod upstream;
 pub mod watch;
 
 pub use command::run;

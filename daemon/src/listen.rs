@@ -5,5 +5,5 @@ pub mod http;
 pub mod quic;
 mod sockets;
 
-pub use http::HttpAnswer;
+pub use http::{HttpAnswer, Routed};
 pub use sockets::{BindError, Listeners, bind};

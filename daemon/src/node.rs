@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use nano_http::Connections;
 use nano_wire::{InstanceId, message::Limits, transport::Close};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::{
@@ -12,19 +13,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::{Access, AccessError},
+    access::{self, Access, AccessError},
     cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
     lag,
     listen::{
         self, BindError, Listeners,
-        http::{self, Callers, HttpContext, Retries},
+        http::{Callers, HttpContext, Retries},
         quic,
     },
     neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
-    registry::{Registry, RegistryThread, StoreError},
+    registry::{HttpRoutes, Registry, RegistryThread, StoreError},
     reload::Reload,
     replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
@@ -34,6 +35,7 @@ use crate::{
     strangers::Strangers,
     table::Published,
     trust::{Trust, TrustError},
+    upstream::{self, ProbeThread, Upstreams},
 };
 
 /// A node that serves.
@@ -50,6 +52,7 @@ pub struct Node {
     threads: Vec<thread::JoinHandle<()>>,
     registry: RegistryThread,
     replication: Option<ReplicationThread>,
+    probes: ProbeThread,
     _state: StateFolder,
 }
 
@@ -133,18 +136,36 @@ impl Node {
             replication::join(place, failed.clone())
         });
         let (joined, replication) = joined.transpose()?.unzip();
+        let over_http = quotas.of(access::HTTP_LOCAL);
+        let (upstreams, probes) = Upstreams::start(
+            upstream::Limits {
+                connections: config.max_connections,
+                max_body: config.max_body,
+            },
+            Arc::clone(&table),
+            Arc::clone(&access),
+            failed.clone(),
+        )
+        .map_err(StartError::Thread)?;
+        let http_routes = HttpRoutes::new(
+            Arc::clone(&upstreams),
+            over_http,
+            config.http_route_lost_after,
+        );
         let (registry, registry_thread) = Registry::start(
             &state.registry(),
             config.grace,
             &quotas,
             table,
             Arc::clone(&access),
+            http_routes,
             joined,
             failed.clone(),
         )?;
         if let Some(replication) = &replication {
             replication.wait_for_first_step();
         }
+        let for_http = registry.clone();
         let callers = Callers::new(
             Arc::clone(&access),
             Arc::clone(registry.table()),
@@ -174,10 +195,15 @@ impl Node {
             }),
             http_context: Arc::new(HttpContext {
                 callers,
+                registry: for_http,
+                upstreams,
+                own: listeners.http,
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
-                connections: Arc::new(Semaphore::new(config.max_connections)),
-                tasks: TaskTracker::new(),
+                connections: Connections {
+                    room: Arc::new(Semaphore::new(config.max_connections)),
+                    open: TaskTracker::new(),
+                },
             }),
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
@@ -185,6 +211,7 @@ impl Node {
             threads: Vec::new(),
             registry: registry_thread,
             replication,
+            probes,
             config,
             trust,
             _state: state,
@@ -249,17 +276,21 @@ impl Node {
             tracing::info!("not every instance has found another node");
         }
         self.accepting.cancel();
-        self.http_context.tasks.close();
+        self.http_context.connections.open.close();
         sessions.drain_callers.cancel();
-        let callers =
-            async { tokio::join!(self.http_context.tasks.wait(), sessions.callers_drained()) };
+        let callers = async {
+            tokio::join!(
+                self.http_context.connections.open.wait(),
+                sessions.callers_drained()
+            )
+        };
         let callers_left = timeout_at(deadline, callers).await;
         sessions.drain_instances.cancel();
         let instances_left = timeout_at(deadline, sessions.instances_drained()).await;
         if callers_left.is_err() || instances_left.is_err() {
             tracing::warn!(
                 calls = sessions.calls_in_flight(),
-                http_connections = self.http_context.tasks.len(),
+                http_connections = self.http_context.connections.open.len(),
                 "the time to stop is over: cutting off what is left"
             );
         }
@@ -278,6 +309,7 @@ impl Node {
             threads,
             registry,
             replication,
+            probes,
             ..
         } = self;
         for thread in threads {
@@ -291,6 +323,7 @@ impl Node {
         if let Some(replication) = replication {
             replication.join();
         }
+        probes.stop();
     }
 
     fn start_threads(
@@ -426,13 +459,14 @@ impl DataThread {
                 self.failed.cancel();
             }
         };
-        let accept_http = http::accept(
+        let accept_http = nano_http::accept(
             self.listener,
             Arc::clone(&self.http),
+            self.http.connections.clone(),
             self.accepting.clone(),
         );
         // Counted, since what it accepts last is to be waited for.
-        let accept_http = self.http.tasks.track_future(accept_http);
+        let accept_http = self.http.connections.open.track_future(accept_http);
         let serve = async {
             tokio::join!(accept_quic, accept_http);
             // Connections go on; new ones are refused.
@@ -450,7 +484,7 @@ impl DataThread {
             self.endpoint.wait_idle().await;
             // Those of all threads: an HTTP request may wait for a call on another.
             self.session.tasks.wait().await;
-            self.http.tasks.wait().await;
+            self.http.connections.open.wait().await;
         };
         // Whoever has not taken notice by then finds out by its own timer.
         let _ = timeout(CLOSING, ended).await;

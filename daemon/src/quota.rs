@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use nano_wire::{Code, Failure, Hop};
 use parking_lot::Mutex;
 
@@ -208,6 +209,32 @@ impl Room {
         self.usage.raise(Resource::Bytes, bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// The bytes, which take this room until nobody keeps them: of an answer, until the
+    /// client's socket has taken it.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Held { bytes, _room: self })
+    }
+}
+
+struct Held {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl CallPermit {
+    /// Room for more bytes that the same identity is to hold.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.call.usage.room()
     }
 }
 

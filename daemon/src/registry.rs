@@ -12,6 +12,7 @@ mod durability;
 mod elsewhere;
 mod enforcement;
 mod folder;
+mod http_routes;
 mod losses;
 mod membership;
 mod outlook;
@@ -44,15 +45,17 @@ use crate::{
     cluster::{Copy, Input, Key, Record},
     quota::{Quotas, Resource},
     table::{Changes, Instance, Member, Published, Table},
+    upstream::HttpAddress,
 };
 
+pub use http_routes::HttpRoutes;
 use losses::Losses;
 pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
 use parties::Parties;
 pub use store::StoreError;
-use store::{Change, Contents, Limits, Store};
+use store::{Change, Limits, Store};
 use withheld::Withheld;
 
 /// Commands that may wait for the actor.
@@ -150,16 +153,12 @@ impl Registry {
         quotas: &Arc<Quotas>,
         table: Published,
         access: Arc<Access>,
+        http: HttpRoutes,
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (mut store, contents) = Store::open(folder, LIMITS)?;
-        let Contents {
-            routes,
-            boot,
-            sets,
-            known,
-        } = contents;
+        let (mut store, mut contents) = Store::open(folder, LIMITS)?;
+        let routes = mem::take(&mut contents.routes);
         if let Some(joined) = &joined {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
@@ -175,8 +174,9 @@ impl Registry {
             changes: broadcast::Sender::new(CHANGES),
             membership: joined.map(|joined| {
                 let withheld = Withheld::new(access, Arc::clone(&withheld));
-                Membership::new(joined, withheld, boot, sets, known)
+                Membership::new(joined, withheld, contents, Arc::clone(http.upstreams()))
             }),
+            http,
             local: Vec::new(),
             sessions: HashMap::new(),
             withheld: Vec::new(),
@@ -187,6 +187,7 @@ impl Registry {
         };
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
+        actor.own_http_routes_again();
         actor.enforce();
         let registry = Self {
             commands,
@@ -276,6 +277,7 @@ struct Actor {
     /// When the grace of each lost session ends.
     graces: BTreeSet<(Instant, u64)>,
     grace: Duration,
+    http: HttpRoutes,
     /// There is no store, and another attempt to make one comes no sooner.
     next_renewal: Option<Instant>,
     losses: Losses,
@@ -324,6 +326,7 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
+                () = sleep_until(self.http.next_look()) => self.end_lost_services(),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
             self.note_losses();
@@ -344,6 +347,10 @@ impl Actor {
     fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
         let mut instances = HashMap::new();
         for route in stored {
+            if let Some(address) = HttpAddress::of_identity(&route.identity) {
+                self.restore_over_http(&address, route);
+                continue;
+            }
             let party = (route.instance, route.identity.clone());
             let (instance, usage) = instances.entry(party).or_insert_with(|| {
                 let usage = quotas.of(&route.identity);

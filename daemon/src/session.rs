@@ -3,7 +3,7 @@
 
 mod told_rules;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use nano_client::identity_of;
@@ -14,7 +14,10 @@ use nano_wire::{
     control::{self, ControlError, ControlReceiver, ControlSender},
     inspect::{LONGEST_WATCH, ListRoutes},
     lane::{Link, LinkConfig},
-    message::{ADDRESS_LIMIT, Control, Hello, Limits, OLDEST_VERSION, Register, VERSION, Welcome},
+    message::{
+        ADDRESS_LIMIT, Control, Hello, Limits, ListenHttp, OLDEST_VERSION, Register, VERSION,
+        Welcome,
+    },
     transport::Close,
 };
 use quinn::Connection;
@@ -35,7 +38,7 @@ use crate::{
     status::{self, AGENT, About},
     strangers::Strangers,
     switch::{NodeLink, Switch},
-    table::{Changes, Instance, Member},
+    table::{Changes, Instance, Member, SocketName},
     watch::{MayCall, ResolveError, Watches},
 };
 
@@ -382,6 +385,7 @@ impl Session {
                 self.refuse(id, failure).await?;
             }
             Control::Listen(advertised) => self.listen(id, advertised, context).await?,
+            Control::ListenHttp(listen) => self.listen_http(id, listen).await?,
             Control::Resolve(subject) => {
                 // Before the table is looked at, lest a change come in between.
                 self.changes
@@ -474,6 +478,26 @@ impl Session {
         let context = Arc::clone(context);
         let confirm = async move { context.reach.confirm(&listening).await };
         self.reaching = Some(Box::pin(confirm));
+        Ok(())
+    }
+
+    /// Notes where go-nano callers may be sent. It is not dialled: who cannot reach it comes
+    /// back to the node.
+    async fn listen_http(&mut self, id: u64, listen: ListenHttp) -> Result<(), ControlError> {
+        let length = listen.host.as_ref().map_or(0, String::len);
+        let Some(instance) = self.instance.as_ref().filter(|_| length <= ADDRESS_LIMIT) else {
+            let message = "an instance may say where it takes HTTP, when it has registered";
+            let failure = Failure::not_sent(Code::BadRequest, Hop::Node, message);
+            return self.refuse(id, failure).await;
+        };
+        let seen = self.link.connection().remote_address().ip().to_canonical();
+        let is_local = listen.host.is_none() && seen.is_loopback();
+        let address = match listen.host {
+            Some(host) if host.contains(':') => format!("[{host}]:{}", listen.port),
+            Some(host) => format!("{host}:{}", listen.port),
+            None => SocketAddr::new(seen, listen.port).to_string(),
+        };
+        instance.listens_to_http(SocketName { address, is_local });
         Ok(())
     }
 

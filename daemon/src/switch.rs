@@ -5,6 +5,8 @@
 //! makes no channel and arms no timer: the outgoing link's slot holds where the answer
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
+mod over_http;
+
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
@@ -14,7 +16,7 @@ use std::{
 use nano_client::attempts::outcome;
 use nano_routing::{
     Candidate, Candidates, HealthSettings, Instances, NonePicked, Outcome, Pattern, PatternError,
-    Usable, at_most_half_out, canonical, pick,
+    Usable, canonical, pick,
 };
 use nano_wire::{
     CallHeader, CallId, Code, Failure, Hop, InstanceId,
@@ -22,12 +24,12 @@ use nano_wire::{
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use crate::{
     access::Access,
     lag,
-    listen::HttpAnswer,
+    listen::{HttpAnswer, Routed},
     quota::{CallPermit, Usage},
     table::{Member, Published},
 };
@@ -48,7 +50,7 @@ const ROOM_FOR_INSTANCE: usize = 32;
 const RETURN: Duration = Duration::from_millis(50);
 
 /// When to come back to an instance that is full.
-const FULL_RETRY: Duration = Duration::from_millis(50);
+pub(crate) const FULL_RETRY: Duration = Duration::from_millis(50);
 
 /// Routes calls. Cheap to clone; each connection has one.
 #[derive(Clone)]
@@ -63,8 +65,15 @@ pub struct Switch {
 /// A call on its way to an instance, as the outgoing link's slot holds it.
 pub struct Forwarded {
     reply_to: ReplyTo,
-    member: Arc<Member>,
-    permit: CallPermit,
+    given: Given,
+}
+
+/// A call that is in flight at an instance.
+pub struct Given {
+    /// Which one.
+    pub(crate) member: Arc<Member>,
+    /// Its place among the calls of its caller.
+    pub(crate) permit: CallPermit,
     begun: Instant,
     /// The body is passed on as it comes from the caller.
     is_relayed: bool,
@@ -77,13 +86,15 @@ pub enum ReplyTo {
     /// To a call that came in on a link.
     Link(Arc<NodeLink>, CallId),
     /// To an HTTP request.
-    Http(oneshot::Sender<HttpAnswer>),
+    Http(oneshot::Sender<Routed>),
 }
 
 /// A call that was forwarded, to be stopped if its caller leaves.
-pub struct Job {
-    link: Arc<NodeLink>,
-    id: CallId,
+pub enum Job {
+    /// On a link.
+    Call(Arc<NodeLink>, CallId),
+    /// By a task of its own.
+    Task(AbortHandle),
 }
 
 impl Switch {
@@ -168,6 +179,7 @@ impl Switch {
             now,
             reply_to,
             permit,
+            table: &self.table,
         };
         attempt.give_to_one(pattern, members)
     }
@@ -205,26 +217,31 @@ impl Switch {
             .map(Candidates::one)
             .ok_or_else(not_here)
     }
+}
 
-    /// Whether no more than half of a pattern's instances are ejected.
-    fn at_most_half_out(&self, pattern: &Pattern, now: Duration) -> bool {
-        let table = self.table.load();
-        let members = table.get(pattern.as_str());
-        // Who has no others that could be called instead is not ejected.
-        members.is_some_and(|members| at_most_half_out(members.as_slice(), now))
-    }
+/// Whether no more than half of a pattern's instances are ejected.
+pub(crate) fn at_most_half_out(table: &Published, pattern: &Pattern, now: Duration) -> bool {
+    let table = table.load();
+    let members = table.get(pattern.as_str());
+    // Who has no others that could be called instead is not ejected.
+    members.is_some_and(|members| nano_routing::at_most_half_out(members.as_slice(), now))
 }
 
 /// A call that is about to leave.
-struct Attempt<'h, 'b> {
+struct Attempt<'h, 'b, 't> {
     header: CallHeader<'h>,
     body: OutBody<'b>,
     now: Instant,
     reply_to: ReplyTo,
     permit: CallPermit,
+    table: &'t Published,
 }
 
-impl Attempt<'_, '_> {
+/// A call that an instance did not take, with the reason, if it is of the kind that a caller is
+/// told.
+type NotForwarded<T> = (Box<T>, Option<Failure>);
+
+impl Attempt<'_, '_, '_> {
     /// Gives the call to the member that is picked. If that one is gone or full, some
     /// others are asked in turn; nothing of the call has left by then.
     fn give_to_one(
@@ -259,7 +276,7 @@ impl Attempt<'_, '_> {
                 }
             };
             match self.forward(member, now) {
-                Ok(job) => return Some(job),
+                Ok(job) => return job,
                 Err((attempt, other)) => {
                     self = *attempt;
                     // The last one counts: an instance with room for the body may be full.
@@ -278,13 +295,15 @@ impl Attempt<'_, '_> {
         self.reply_to.fail(&failure)
     }
 
-    /// Gives the call to one member, or back with the reason, if it is of the kind that a
-    /// caller is told.
+    /// Gives the call to one member, or back.
     fn forward(
         self,
         member: &Arc<Member>,
         now: Duration,
-    ) -> Result<Job, (Box<Self>, Option<Failure>)> {
+    ) -> Result<Option<Job>, NotForwarded<Self>> {
+        if let Some(upstream) = member.instance.upstream() {
+            return self.forward_over_http(upstream, member, now);
+        }
         let Some(link) = member.instance.link() else {
             return Err((Box::new(self), None));
         };
@@ -292,7 +311,7 @@ impl Attempt<'_, '_> {
         header.extensions.remove(Extensions::INSTANCE);
         header.extensions.remove(Extensions::TRIED);
         header.extensions.remove(Extensions::PREFERRED);
-        if member.instance.is_elsewhere() {
+        if member.instance.is_neighbours() {
             if header.extensions.size() > EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE {
                 return Err((Box::new(self), Some(too_much(member))));
             }
@@ -310,27 +329,31 @@ impl Attempt<'_, '_> {
             return Err((Box::new(self), refusal(Reason::Full, member)));
         }
         let forwarded = Forwarded {
-            is_relayed: matches!(self.body, OutBody::Relay(_)),
-            patience: header.remaining(),
             reply_to: self.reply_to,
-            member: Arc::clone(member),
-            permit: self.permit,
-            begun: self.now,
+            given: Given {
+                is_relayed: matches!(self.body, OutBody::Relay(_)),
+                patience: header.remaining(),
+                member: Arc::clone(member),
+                permit: self.permit,
+                begun: self.now,
+            },
         };
         let placed = link.call(header, self.body, self.now, forwarded);
-        placed.map(|id| Job { link, id }).map_err(|refused| {
+        let placed = placed.map(|id| Some(Job::Call(link, id)));
+        placed.map_err(|refused| {
             let NotAdmitted {
                 reason,
                 waiter,
                 body,
             } = *refused;
-            waiter.member.figures.withdraw();
+            waiter.given.member.figures.withdraw();
             let attempt = Attempt {
-                header: self.header,
                 body,
-                now: self.now,
                 reply_to: waiter.reply_to,
-                permit: waiter.permit,
+                permit: waiter.given.permit,
+                header: self.header,
+                now: self.now,
+                table: self.table,
             };
             (Box::new(attempt), refusal(reason, member))
         })
@@ -350,18 +373,18 @@ impl Handler for Switch {
     }
 
     fn on_answer(&self, forwarded: Forwarded, answer: Answer<'_>) {
+        let Forwarded { reply_to, given } = forwarded;
         let outcome = match &answer {
             Answer::Reply(..) => Outcome::Answered,
-            Answer::Failed(failure) => forwarded.outcome(failure),
+            Answer::Failed(failure) => given.outcome(failure),
         };
-        let pattern = &forwarded.member.pattern;
-        forwarded.ended(outcome, |now| self.at_most_half_out(pattern, now));
+        let pattern = &given.member.pattern;
+        given.ended(outcome, |now| at_most_half_out(&self.table, pattern, now));
         let answer = match answer {
-            Answer::Failed(failure) => Answer::Failed(forwarded.sign(failure)),
+            Answer::Failed(failure) => Answer::Failed(given.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
-        let was_idempotent = forwarded.member.policy.idempotent;
-        forwarded.reply_to.answer(answer, was_idempotent);
+        reply_to.answer(answer, Some(given.member));
     }
 
     fn on_cancel(&self, job: Job) {
@@ -369,9 +392,9 @@ impl Handler for Switch {
     }
 }
 
-impl Forwarded {
+impl Given {
     /// The call is no longer in flight at its instance.
-    fn ended(&self, outcome: Outcome, may_be_out: impl FnOnce(Duration) -> bool) {
+    pub(crate) fn ended(&self, outcome: Outcome, may_be_out: impl FnOnce(Duration) -> bool) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.begun);
         let now = since_start(now);
@@ -380,8 +403,8 @@ impl Forwarded {
     }
 
     /// What a failure says of the instance.
-    fn outcome(&self, failure: &Failure) -> Outcome {
-        let is_neighbours = failure.instance.is_none() && self.member.instance.is_elsewhere();
+    pub(crate) fn outcome(&self, failure: &Failure) -> Outcome {
+        let is_neighbours = failure.instance.is_none() && self.member.instance.is_neighbours();
         match failure.code {
             // It may be the caller that did not send the body, whoever noticed.
             Code::ConnectionLost | Code::Deadline if self.is_relayed => Outcome::Unknown,
@@ -396,8 +419,8 @@ impl Forwarded {
 
     /// Says which instance and pattern were concerned. That the instance's node has no way to
     /// it says nothing of others.
-    fn sign(&self, mut failure: Failure) -> Failure {
-        if self.member.instance.is_elsewhere() && failure.code == Code::NoInstance {
+    pub(crate) fn sign(&self, mut failure: Failure) -> Failure {
+        if self.member.instance.is_neighbours() && failure.code == Code::NoInstance {
             failure.code = Code::NotOwner;
             failure.retry_after_ms = None;
         }
@@ -412,17 +435,21 @@ impl Forwarded {
 impl Job {
     /// Gives the call up: nobody waits for it.
     pub fn stop(&self) {
-        if let Some((forwarded, _)) = self.link.cancel(self.id) {
-            // Only a failure is asked about.
-            forwarded.ended(Outcome::Unknown, |_| false);
+        match self {
+            Self::Call(link, id) => {
+                if let Some((forwarded, _)) = link.cancel(*id) {
+                    // Only a failure is asked about.
+                    forwarded.given.ended(Outcome::Unknown, |_| false);
+                }
+            }
+            Self::Task(task) => task.abort(),
         }
     }
 }
 
 impl ReplyTo {
-    /// Passes an answer on; `was_idempotent` says what the instance that was given the call
-    /// declares, if one was.
-    fn answer(self, answer: Answer<'_>, was_idempotent: bool) {
+    /// Passes an answer on, with the member that was given the call, if one was.
+    fn answer(self, answer: Answer<'_>, member: Option<Arc<Member>>) {
         match (self, answer) {
             (Self::Link(link, id), Answer::Reply(header, body)) => {
                 link.reply(id, header, body.into());
@@ -430,7 +457,7 @@ impl ReplyTo {
             (Self::Link(link, id), Answer::Failed(failure)) => link.fail(id, &failure),
             (Self::Http(request), answer) => {
                 // A request whose client has left needs no answer.
-                let _ = request.send(HttpAnswer::new(answer, was_idempotent));
+                let _ = request.send(Routed::Answered(HttpAnswer::new(answer, member)));
             }
         }
     }
@@ -439,7 +466,7 @@ impl ReplyTo {
     fn fail(self, failure: &Failure) -> Option<Job> {
         match self {
             Self::Link(link, id) => link.fail(id, failure),
-            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), false),
+            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), None),
         }
         None
     }
@@ -468,7 +495,7 @@ fn length(body: &OutBody<'_>) -> u64 {
 fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
     let failure = match reason {
         // Of the way by another node, which knows of it itself.
-        Reason::Draining | Reason::Closed if member.instance.is_elsewhere() => return None,
+        Reason::Draining | Reason::Closed if member.instance.is_neighbours() => return None,
         Reason::Draining => {
             member.instance.leave();
             return None;

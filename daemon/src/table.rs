@@ -17,7 +17,7 @@ use nano_wire::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink};
+use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink, upstream::Upstream};
 
 /// One snapshot: the members of each pattern.
 pub type Table = Tree<Instances<Arc<Member>>>;
@@ -65,7 +65,18 @@ pub struct Instance {
     lost_since: OnceLock<Instant>,
     /// Where it can be called without a node.
     direct: ArcSwapOption<String>,
+    /// Where it takes messages over HTTP.
+    http: OnceLock<SocketName>,
     census: Arc<Census>,
+}
+
+/// Where an instance listens, as its callers are told.
+#[derive(Debug)]
+pub struct SocketName {
+    /// Host and port.
+    pub address: String,
+    /// Nobody on another machine has any use for it.
+    pub is_local: bool,
 }
 
 /// How an instance is reached.
@@ -74,6 +85,11 @@ enum Way {
     Session(Arc<NodeLink>),
     /// By the node that has its session.
     Neighbour(Arc<Neighbour>),
+    /// Over HTTP, whichever node its route is of.
+    Http {
+        upstream: Arc<Upstream>,
+        is_own: bool,
+    },
     /// It has not come back since the node's start.
     Nowhere,
 }
@@ -191,6 +207,22 @@ impl Instance {
         Self::new(id, identity, Way::Neighbour(neighbour), census)
     }
 
+    /// One that is called over HTTP, by a route of this node's own.
+    pub fn own_over_http(upstream: Arc<Upstream>, census: &Arc<Census>) -> Self {
+        Self::over_http(upstream, true, census)
+    }
+
+    /// One that is called over HTTP, by a route of another node's.
+    pub fn over_http_elsewhere(upstream: Arc<Upstream>, census: &Arc<Census>) -> Self {
+        Self::over_http(upstream, false, census)
+    }
+
+    fn over_http(upstream: Arc<Upstream>, is_own: bool, census: &Arc<Census>) -> Self {
+        let address = upstream.address();
+        let (id, identity) = (address.instance(), address.identity());
+        Self::new(id, identity, Way::Http { upstream, is_own }, census)
+    }
+
     fn new(id: InstanceId, identity: String, way: Way, census: &Arc<Census>) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         census.known.fetch_add(1, Ordering::Relaxed);
@@ -202,6 +234,7 @@ impl Instance {
             leaving: AtomicBool::new(false),
             moving: AtomicBool::new(false),
             direct: ArcSwapOption::empty(),
+            http: OnceLock::new(),
             lost: AtomicBool::new(false),
             lost_since: OnceLock::new(),
             census: Arc::clone(census),
@@ -213,12 +246,29 @@ impl Instance {
         match &self.way {
             Way::Session(link) => (!self.is_lost()).then(|| Arc::clone(link)),
             Way::Neighbour(neighbour) => neighbour.link(),
-            Way::Nowhere => None,
+            Way::Http { .. } | Way::Nowhere => None,
         }
     }
 
-    /// Whether another node has its session.
+    /// The service, if it is called over HTTP.
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.way {
+            Way::Http { upstream, .. } => Some(upstream),
+            Way::Session(_) | Way::Neighbour(_) | Way::Nowhere => None,
+        }
+    }
+
+    /// Whether its route is another node's.
     pub fn is_elsewhere(&self) -> bool {
+        match &self.way {
+            Way::Neighbour(_) => true,
+            Way::Http { is_own, .. } => !is_own,
+            Way::Session(_) | Way::Nowhere => false,
+        }
+    }
+
+    /// Whether it is reached by the node that has its session.
+    pub fn is_neighbours(&self) -> bool {
         matches!(self.way, Way::Neighbour(_))
     }
 
@@ -226,6 +276,7 @@ impl Instance {
     pub fn place(&self) -> Place {
         match &self.way {
             Way::Session(_) if !self.is_lost() => Place::Here,
+            Way::Http { .. } => Place::Here,
             Way::Neighbour(neighbour) => neighbour.place(),
             Way::Session(_) | Way::Nowhere => Place::Nowhere,
         }
@@ -247,6 +298,7 @@ impl Instance {
                 Some(link) => usable(&link),
                 None => RouteState::Unreachable,
             },
+            Way::Http { upstream, .. } => upstream.state(),
             Way::Nowhere => RouteState::Lost,
         }
     }
@@ -274,6 +326,16 @@ impl Instance {
     /// Whether it has said so.
     pub fn is_moving(&self) -> bool {
         self.moving.load(Ordering::Relaxed)
+    }
+
+    /// Where it takes messages over HTTP, if it has said so.
+    pub fn http(&self) -> Option<&SocketName> {
+        self.http.get()
+    }
+
+    /// Notes where it takes messages over HTTP; the first time counts.
+    pub fn listens_to_http(&self, name: SocketName) {
+        let _ = self.http.set(name);
     }
 
     /// It takes no more calls.

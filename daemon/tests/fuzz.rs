@@ -23,11 +23,13 @@ const LONGEST: usize = 600;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 6] = [
     ("frame", targets::frame),
     ("roundtrip", targets::roundtrip),
     ("pattern", targets::pattern),
     ("http_body", targets::http_body),
+    ("http_request", targets::http_request),
+    ("register_body", targets::register_body),
 ];
 
 #[test]
@@ -63,6 +65,16 @@ proptest! {
     #[test]
     fn http_body(input in input("http_body")) {
         targets::http_body(&input);
+    }
+
+    #[test]
+    fn http_request(input in input("http_request")) {
+        targets::http_request(&input);
+    }
+
+    #[test]
+    fn register_body(input in input("register_body")) {
+        targets::register_body(&input);
     }
 }
 

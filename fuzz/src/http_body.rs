@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use nanod::listen::http::Message;
+use nano_http::Message;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},

@@ -6,10 +6,14 @@
 
 mod frame;
 mod http_body;
+mod http_request;
 mod pattern;
+mod register_body;
 mod roundtrip;
 
 pub use frame::frame;
 pub use http_body::http_body;
+pub use http_request::http_request;
 pub use pattern::pattern;
+pub use register_body::register_body;
 pub use roundtrip::roundtrip;

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::PATIENCE;
 
-/// A node's HTTP listener.
+/// An HTTP listener.
 #[derive(Clone, Copy)]
 pub struct Http {
     address: SocketAddr,
@@ -28,7 +28,7 @@ pub struct Response {
 }
 
 impl Http {
-    /// A listener at an address.
+    /// That of whoever listens at an address.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self { address }

@@ -7,6 +7,7 @@
 mod authority;
 mod cluster;
 mod failing;
+pub mod go_nano;
 mod half_open;
 mod http;
 mod load;

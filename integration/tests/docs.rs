@@ -10,6 +10,9 @@ use std::{
 use nano_client::{Client, Options};
 use nano_integration::{Node, Process, example};
 
+/// Long enough to be one.
+const SECRET: &str = "what-nobody-has-to-know-in-this-test";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -56,6 +59,7 @@ fn is_path(word: &str) -> bool {
         "daemon",
         "deploy",
         "docs",
+        "http",
         "integration",
         "routing",
         "tls",
@@ -125,6 +129,24 @@ fn every_test_that_the_threat_model_names_exists() {
         named += 1;
     }
     assert!(named > 30, "SECURITY.md names only {named} tests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variables_of_go_nano_are_read() {
+    let run = async |name: &str, value: &str| {
+        let mut client = example("client");
+        client.env(name, value).env("NANO_CLUSTER_SECRET", SECRET);
+        let output = client.output().await.unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run("NANO_SERVER_ADDRESS", "nano-server.invalid").await;
+    assert!(said.contains("nano-server.invalid:9999"), "{said}");
+    for name in ["NANO_SERVER_ADDRESS", "NANO_SERVICE_ADDRESS"] {
+        let said = run(name, "nano.invalid:4444").await;
+        assert!(said.contains(name), "{said}");
+        assert!(said.contains("without a port"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

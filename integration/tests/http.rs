@@ -226,21 +226,6 @@ async fn slow_headers_are_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registering_over_http_says_that_it_cannot_be_done_yet() {
-    let node = Node::start().await;
-    let request = "POST /register HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
-    let response = node.http().send(request).await;
-    assert_eq!(response.status, 400);
-    let body: Value = response.json();
-    assert!(
-        body["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("client library")
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_caller_of_a_killed_service_is_told_what_is_known() {
     let node = Node::start().await;
     let mut service = node.service("one").pattern("a:1").start().await;

@@ -140,6 +140,8 @@ pub enum Source {
     Disk,
     /// Another node has it, and said so through Redis.
     Redis,
+    /// It was registered with the node that was asked over HTTP, and is probed by it.
+    Http,
     /// A source of a later version.
     Unrecognised,
 }
@@ -234,7 +236,13 @@ impl Pick {
 
 impl Source {
     /// Every one that this version knows, by its number.
-    pub const ALL: [Self; 4] = [Self::Session, Self::LostSession, Self::Disk, Self::Redis];
+    pub const ALL: [Self; 5] = [
+        Self::Session,
+        Self::LostSession,
+        Self::Disk,
+        Self::Redis,
+        Self::Http,
+    ];
 
     /// Its name, as programs are shown it.
     #[must_use]
@@ -244,6 +252,7 @@ impl Source {
             Self::LostSession => "lost_session",
             Self::Disk => "disk",
             Self::Redis => "redis",
+            Self::Http => "http",
             Self::Unrecognised => "unrecognised",
         }
     }

@@ -89,6 +89,8 @@ pub enum Kind {
     /// Control, first frame of the side that dialled an instance: which instance is meant,
     /// and a hello.
     Dial = 0x35,
+    /// Control: the instance also takes messages over HTTP, at a port of its own.
+    ListenHttp = 0x36,
     /// Control: asks why a subject is routed as it is.
     Explain = 0x38,
     /// Control: the answer to that.
@@ -103,7 +105,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -132,6 +134,7 @@ impl Kind {
         Self::Forget,
         Self::Listen,
         Self::Dial,
+        Self::ListenHttp,
         Self::Explain,
         Self::Explained,
         Self::CallRules,

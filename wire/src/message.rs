@@ -258,6 +258,15 @@ pub struct SetRecord {
     pub payload: Vec<u8>,
 }
 
+/// Where an instance takes messages over HTTP.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ListenHttp {
+    /// The host under which callers find it, if that is not the one that the node sees.
+    pub host: Option<String>,
+    /// The port.
+    pub port: u16,
+}
+
 /// What a caller says first to an instance that it calls without a node.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Dial {
@@ -386,6 +395,8 @@ pub enum Control {
     Listen(Option<String>),
     /// See [`Kind::Dial`].
     Dial(Dial),
+    /// See [`Kind::ListenHttp`].
+    ListenHttp(ListenHttp),
     /// See [`Kind::ListRoutes`].
     ListRoutes(ListRoutes),
     /// See [`Kind::Routes`].
@@ -466,6 +477,9 @@ impl Control {
                 frame::append(out, Kind::Listen, id, |o| codec::encode(address, o));
             }
             Self::Dial(dial) => frame::append(out, Kind::Dial, id, |o| codec::encode(dial, o)),
+            Self::ListenHttp(listen) => {
+                frame::append(out, Kind::ListenHttp, id, |o| codec::encode(listen, o));
+            }
             Self::ListRoutes(list) => {
                 frame::append(out, Kind::ListRoutes, id, |o| codec::encode(list, o));
             }
@@ -529,6 +543,7 @@ impl Control {
             Kind::Forget => Self::Forget(whole(kind, payload)?),
             Kind::Listen => Self::Listen(whole(kind, payload)?),
             Kind::Dial => Self::Dial(whole(kind, payload)?),
+            Kind::ListenHttp => Self::ListenHttp(whole(kind, payload)?),
             Kind::ListRoutes => Self::ListRoutes(whole(kind, payload)?),
             Kind::Routes => Self::Routes(whole(kind, payload)?),
             Kind::GetStatus => Self::GetStatus,

@@ -18,8 +18,8 @@ use nano_wire::{
         Added, Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status,
     },
     message::{
-        self, AskSet, Control, Dial, Hello, Limits, Policy, Register, Resolved, RouteInstance,
-        SetPage, SetRecord, Welcome,
+        self, AskSet, Control, Dial, Hello, Limits, ListenHttp, Policy, Register, Resolved,
+        RouteInstance, SetPage, SetRecord, Welcome,
     },
     rules::{CallRule, CallRules, CheckPattern, Checked, Registered},
 };
@@ -27,7 +27,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 41] = [
+const ALL: [Golden; 42] = [
     VOID,
     HELLO,
     WELCOME,
@@ -53,6 +53,7 @@ const ALL: [Golden; 41] = [
     FORGET,
     LISTEN,
     DIAL,
+    LISTEN_HTTP,
     EXPLAIN,
     EXPLAINED,
     EXPLAINED_NOTHING,
@@ -453,6 +454,14 @@ const LISTEN: Golden = &[
     ("34", "kind: Listen"),
     ("0000000000000000", "id: 0"),
     ("01 03 683a31", "address"),
+];
+
+const LISTEN_HTTP: Golden = &[
+    ("0f000000", "length: 15"),
+    ("36", "kind: ListenHttp"),
+    ("0000000000000000", "id: 0"),
+    ("01 01 68", "host"),
+    ("fb5c11", "port: 4444"),
 ];
 
 const DIAL: Golden = &[
@@ -950,6 +959,14 @@ fn control_messages() {
         (FORGET, 0, Control::Forget("a:1".to_owned())),
         (LISTEN, 0, Control::Listen(Some("h:1".to_owned()))),
         (DIAL, 0, Control::Dial(dial())),
+        (
+            LISTEN_HTTP,
+            0,
+            Control::ListenHttp(ListenHttp {
+                host: Some("h".to_owned()),
+                port: 4444,
+            }),
+        ),
         (EXPLAIN, 3, Control::Explain(explain())),
         (EXPLAINED, 3, Control::Explained(Box::new(explained()))),
         (CALL_RULES, 0, Control::CallRules(call_rules())),

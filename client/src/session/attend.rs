@@ -8,19 +8,17 @@ use nano_tls::{Distrust, Role};
 use nano_wire::{
     InstanceId,
     control::{ControlError, ControlReceiver, ControlSender},
-    message::{Control, LONGEST_DEADLINE},
+    message::{Control, LONGEST_DEADLINE, ListenHttp},
     transport::{self, Close},
 };
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Session, ask::Questions, call_rules::Told, candidates::Candidate, connect::Established,
+    DRAIN_LIMIT, Session, ask::Questions, call_rules::Told, candidates::Candidate,
+    connect::Established,
 };
 use crate::{cache::Cache, peer::PeerLink};
-
-/// Longest wait for a node to end the calls of a service that leaves.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest wait for the calls of a peer that is not to be trusted any more.
 pub(super) const DISTRUSTED: Duration = Duration::from_secs(2);
@@ -120,6 +118,11 @@ impl Attended {
         if session.listens() {
             let listen = Control::Listen(session.options.advertise.clone());
             // A connection that has ended is noticed where it is read.
+            let _ = self.sender.send(0, &listen).await;
+        }
+        if let Some(port) = session.http_port {
+            let host = session.options.service_host.clone();
+            let listen = Control::ListenHttp(ListenHttp { host, port });
             let _ = self.sender.send(0, &listen).await;
         }
     }

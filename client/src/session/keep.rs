@@ -18,9 +18,6 @@ use super::{
 };
 use crate::ConnectError;
 
-/// Longest wait of a service that leaves for the calls of those who call it without a node.
-const CALLERS_LIMIT: Duration = Duration::from_secs(30);
-
 /// First pause between two rounds of attempts; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -81,24 +78,8 @@ impl Keeper {
         let mut leaving = self.session.leaving.subscribe();
         // The sender lives in the session.
         let _ = leaving.wait_for(Vec::is_empty).await;
-        if self.session.drain.is_cancelled() {
-            self.end_callers().await;
-        }
         self.old.close();
         self.old.wait().await;
-    }
-
-    /// Lets those who call without a node end their calls, also where there is no node.
-    async fn end_callers(&self) {
-        let session = &self.session;
-        session.callers.close();
-        tokio::select! {
-            () = session.callers.wait() => {}
-            () = session.stop.cancelled() => {}
-            () = sleep(CALLERS_LIMIT) => {
-                tracing::warn!("callers did not end their calls in time; leaving anyway");
-            }
-        }
     }
 
     async fn connect_and_serve(&mut self) -> Next {

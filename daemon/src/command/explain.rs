@@ -136,7 +136,9 @@ fn pick_in_words(standing: &Standing) -> String {
         Pick::Yes => "may be picked",
         Pick::Trial => "was ejected, and the next call may try it",
         Pick::Weightless => "picked only if no other can be: its weight is 0",
-        Pick::Suspect => "picked only if no other can be: its node was not heard of through Redis",
+        Pick::Suspect => {
+            "picked only if no other can be: nothing was heard of it, or of its node, lately"
+        }
         Pick::Full => "not picked: it has as many calls as it takes",
         Pick::Ejected => {
             let left = standing.ejected().unwrap_or_default().as_secs_f32();
@@ -157,6 +159,7 @@ fn source_in_words(standing: &Standing) -> String {
         Source::Session => "known by its session, now".to_owned(),
         Source::LostSession => format!("known by its session, which was lost {age}"),
         Source::Disk => format!("known from the node's disk, which was read {age}"),
+        Source::Http => format!("known as it was registered over HTTP, last probed {age}"),
         Source::Redis if standing.age_ms == 0 => "known from Redis, now".to_owned(),
         Source::Redis => format!("known from Redis, which was last read {age}"),
         Source::Unrecognised => "known in a way of a later version".to_owned(),

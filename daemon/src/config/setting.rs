@@ -178,6 +178,14 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Integer(0..=HOUR_MS, |config, n| config.grace = millis(n)),
     },
     Setting {
+        key: "http_route_lost_after_ms",
+        help: "Milliseconds out of reach after which an HTTP service's routes are removed",
+        default: "86400000",
+        kind: Kind::Integer(1..=30 * DAY_MS, |config, n| {
+            config.http_route_lost_after = millis(n);
+        }),
+    },
+    Setting {
         key: "drain_ms",
         help: "Milliseconds that a stop may take",
         default: "30000",
@@ -474,6 +482,7 @@ fn millis(number: u32) -> Duration {
 
 const A_PATH: &str = "a path";
 const HOUR_MS: u32 = 3_600_000;
+const DAY_MS: u32 = 24 * HOUR_MS;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

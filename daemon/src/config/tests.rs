@@ -117,6 +117,7 @@ fn defaults() {
         log: "info".to_owned(),
         log_format: LogFormat::Text,
         grace: Duration::from_millis(10_000),
+        http_route_lost_after: Duration::from_millis(86_400_000),
         drain: Duration::from_millis(30_000),
         deadline: Duration::from_millis(30_000),
         max_body: 16_777_216,
@@ -188,6 +189,7 @@ fn every_setting_is_heard_in_every_layer() {
         log: "warn,nanod=debug".to_owned(),
         log_format: LogFormat::Json,
         grace: Duration::from_millis(1),
+        http_route_lost_after: Duration::from_millis(12),
         drain: Duration::from_millis(2),
         deadline: Duration::from_millis(3),
         max_body: 2048,
@@ -228,6 +230,7 @@ fn every_setting_is_heard_in_every_layer() {
         "warn,nanod=debug",
         "json",
         "1",
+        "12",
         "2",
         "3",
         "2KiB",
@@ -503,7 +506,7 @@ fn every_setting_has_its_bounds() {
         &["", "localhost", "10.0.0.0/33"],
     ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 36] = [
+    let bounds: [(&str, [&[&str]; 2]); 37] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -548,6 +551,10 @@ fn every_setting_has_its_bounds() {
         ("log", [&["off", "nanod=trace"], &["", " "]]),
         ("log_format", [&["text", "json"], &["", "TEXT"]]),
         ("grace_ms", hour),
+        (
+            "http_route_lost_after_ms",
+            [&["1", "2592000000"], &["0", "2592000001"]],
+        ),
         ("drain_ms", hour),
         (
             "deadline_ms",

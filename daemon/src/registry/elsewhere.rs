@@ -34,6 +34,9 @@ impl Actor {
         for (key, member) in seen.elsewhere {
             self.show_elsewhere(&key, member, &mut changes);
         }
+        for (key, record) in seen.adopted {
+            self.adopt(&key, &record, &mut changes);
+        }
         // A loss is logged, and costs no more than a route that is suspect after a restart.
         let _ = self.make_durable(&changes);
         self.publish();

@@ -22,10 +22,15 @@ use crate::{
     },
     neighbours::Neighbours,
     table::{Instance, Member},
+    upstream::{HttpAddress, Upstreams},
     watch::is_near_only,
 };
 
-use super::{outlook::Outlook, store::Change, withheld::Withheld};
+use super::{
+    outlook::Outlook,
+    store::{Change, Contents},
+    withheld::Withheld,
+};
 
 /// What a membership is made of, once it is known what the store holds.
 pub struct Joined {
@@ -53,6 +58,7 @@ pub(super) struct Membership {
     /// For what is known here already, and for the answers of dials.
     answers: mpsc::Sender<Input>,
     neighbours: Neighbours,
+    upstreams: Arc<Upstreams>,
     outlook: watch::Sender<Outlook>,
     /// When an earlier start of the node has last read Redis, if that is known.
     read_before: Option<Instant>,
@@ -84,6 +90,8 @@ pub(super) struct Seen {
     pub(super) superseded: Vec<Key>,
     /// Routes of which no own member shows: who does, if any.
     pub(super) elsewhere: Vec<(Key, Option<Member>)>,
+    /// HTTP routes that are own ones from now on.
+    pub(super) adopted: Vec<(Key, Record)>,
 }
 
 /// What a record says beside its incarnation.
@@ -97,7 +105,10 @@ struct Payload {
 
 impl Seen {
     pub(super) fn is_empty(&self) -> bool {
-        self.store.is_empty() && self.superseded.is_empty() && self.elsewhere.is_empty()
+        self.store.is_empty()
+            && self.superseded.is_empty()
+            && self.elsewhere.is_empty()
+            && self.adopted.is_empty()
     }
 }
 
@@ -108,12 +119,11 @@ impl Membership {
     pub(super) fn new(
         joined: Joined,
         withheld: Withheld,
-        previous: Option<Boot>,
-        foreign: Vec<RestoredSet>,
-        known: Option<SystemTime>,
+        stored: Contents,
+        upstreams: Arc<Upstreams>,
     ) -> Self {
         let own = joined.identity.boot;
-        let previous = previous.map(|boot| RestoredSet {
+        let previous = stored.boot.map(|boot| RestoredSet {
             boot,
             version: 0,
             address: String::new(),
@@ -121,8 +131,8 @@ impl Membership {
         });
         let restored = Restored {
             previous: previous.into_iter().collect(),
-            foreign,
-            ..Restored::default()
+            foreign: stored.sets,
+            orphans: stored.orphans,
         };
         let seed = fastrand::u64(..);
         let replica = Replica::new(
@@ -141,8 +151,11 @@ impl Membership {
             inputs,
             answers,
             neighbours: joined.neighbours,
+            upstreams,
             outlook: watch::Sender::default(),
-            read_before: known.and_then(|known| Instant::now().checked_sub(known.elapsed().ok()?)),
+            read_before: stored
+                .known
+                .and_then(|known| Instant::now().checked_sub(known.elapsed().ok()?)),
             noted: None,
             first_step: Some(joined.first_step),
             elsewhere: HashMap::new(),
@@ -166,12 +179,14 @@ impl Membership {
                 version: self.replica.held(boot),
                 address: self.replica.address(boot).to_owned(),
             };
+            // What nobody owns has no version.
+            let head = (boot != Boot::NOBODY).then_some(head);
             let records = set.iter().map(move |(key, record)| StoreChange::Put {
                 boot,
                 key: key.clone(),
                 record: record.clone(),
             });
-            let all = std::iter::once(head).chain(records);
+            let all = head.into_iter().chain(records);
             all.map(|change| Change::of_set(&change))
         });
         std::iter::once(Change::boot(self.own)).chain(sets)
@@ -274,6 +289,12 @@ impl Membership {
             tracing::warn!(%boot, "a node is gone, and its routes with it");
         }
         effects.alarms.iter().for_each(tell);
+        for key in effects.adopted {
+            let own = self.replica.view().set(self.own);
+            if let Some(record) = own.and_then(|own| own.get(&key)) {
+                seen.adopted.push((key.clone(), record.clone()));
+            }
+        }
         seen.superseded.extend(effects.superseded);
         for key in effects.changed {
             let shown = self.replica.view().shown(&key);
@@ -311,6 +332,13 @@ impl Membership {
         let_in
     }
 
+    fn at_neighbour(&self, holder: Boot, id: InstanceId, identity: String) -> Instance {
+        let address = self.replica.address(holder);
+        let neighbour = self.neighbours.of(holder, address);
+        neighbour.note_suspect(self.replica.view().is_suspect(holder));
+        Instance::elsewhere(id, identity, neighbour, self.neighbours.census())
+    }
+
     /// Own routes are stored by the registry.
     fn is_foreign(&self, change: &StoreChange) -> bool {
         let boot = match change {
@@ -324,30 +352,29 @@ impl Membership {
 
     /// A member as a record describes it; `None` if it cannot be read, or the rules are against it.
     fn member(&mut self, holder: Boot, key: &Key, record: &Record) -> Option<Member> {
-        let Ok((payload, _)) = codec::decode::<Payload>(&record.payload) else {
-            tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
-            return None;
-        };
-        let Payload {
+        let Some(Payload {
             identity,
             policy,
             address: direct,
-        } = payload;
+        }) = payload(record)
+        else {
+            tracing::error!(%holder, pattern = %key.pattern, "a record of another node cannot be read");
+            return None;
+        };
         if !self.lets_show(key, &identity) {
             return None;
         }
+        let over_http = match record.kind {
+            Kind::Session => None,
+            Kind::Http => Some(http_address(key, &identity)?),
+        };
         let party = (holder, key.instance, identity);
         let known = self.elsewhere.get(&party);
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
-            let address = self.replica.address(holder);
-            let neighbour = self.neighbours.of(holder, address);
-            neighbour.note_suspect(self.replica.view().is_suspect(holder));
-            let instance = Arc::new(Instance::elsewhere(
-                key.instance,
-                party.2.clone(),
-                neighbour,
-                self.neighbours.census(),
-            ));
+            let instance = Arc::new(match &over_http {
+                Some(address) => self.upstreams.elsewhere(address),
+                None => self.at_neighbour(holder, key.instance, party.2.clone()),
+            });
             if self.elsewhere.len() >= self.clean_at {
                 self.elsewhere.retain(|_, known| known.strong_count() > 0);
                 self.clean_at = CLEANING.max(2 * self.elsewhere.len());
@@ -371,6 +398,29 @@ impl Membership {
     }
 }
 
+fn payload(record: &Record) -> Option<Payload> {
+    let decoded = codec::decode::<Payload>(&record.payload);
+    decoded.ok().map(|(payload, _)| payload)
+}
+
+/// Where the service of an HTTP route is, if the route's instance is the one at that address.
+fn http_address(key: &Key, identity: &str) -> Option<HttpAddress> {
+    let address = HttpAddress::of_identity(identity);
+    let address = address.filter(|address| address.instance() == key.instance);
+    if address.is_none() {
+        tracing::error!(pattern = %key.pattern, identity, "an HTTP route of another node is none");
+    }
+    address
+}
+
+/// What an HTTP route of another node's, which is gone, says.
+pub(super) fn adopted(key: &Key, record: &Record) -> Option<(HttpAddress, Policy)> {
+    let Payload {
+        identity, policy, ..
+    } = payload(record)?;
+    Some((http_address(key, &identity)?, policy))
+}
+
 /// An own member as other nodes hear of it.
 pub(super) fn record(member: &Member) -> (Key, Record) {
     let payload = Payload {
@@ -386,7 +436,10 @@ pub(super) fn record(member: &Member) -> (Key, Record) {
     };
     let record = Record {
         incarnation: member.incarnation,
-        kind: Kind::Session,
+        kind: match member.instance.upstream() {
+            Some(_) => Kind::Http,
+            None => Kind::Session,
+        },
         payload: bytes.as_ref().into(),
     };
     (key, record)

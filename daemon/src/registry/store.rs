@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::folder::{self, Before};
-use crate::cluster::{Boot, RestoredSet};
+use crate::cluster::{Boot, Key, Record, RestoredSet};
 
 use record::{BOOT_KEY, KNOWN_KEY, ROUTE, SET_HEAD, SET_RECORD};
 pub(super) use record::{Change, Stored};
@@ -127,6 +127,8 @@ pub(super) struct Contents {
     pub(super) sets: Vec<RestoredSet>,
     /// When Redis was last read.
     pub(super) known: Option<SystemTime>,
+    /// HTTP routes whose node is gone, and that nobody has adopted yet.
+    pub(super) orphans: Vec<(Key, Record)>,
 }
 
 /// The database, and how much of it is of use.
@@ -341,7 +343,12 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     let routes = scan(folder, db, ROUTE, record::stored)?;
     let heads = scan(folder, db, SET_HEAD, record::stored_head)?;
     let mut sets: BTreeMap<Boot, RestoredSet> = heads.into_iter().collect();
+    let mut orphans = Vec::new();
     for (boot, key, record) in scan(folder, db, SET_RECORD, record::stored_record)? {
+        if boot == Boot::NOBODY {
+            orphans.push((key, record));
+            continue;
+        }
         // A record without a head is of a set that was forgotten.
         if let Some(set) = sets.get_mut(&boot) {
             set.records.push((key, record));
@@ -352,6 +359,7 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
         boot: boot.transpose().map_err(unreadable)?,
         sets: sets.into_values().collect(),
         known: time.transpose().map_err(unreadable)?,
+        orphans,
     })
 }
 

@@ -6,7 +6,10 @@ use nano_routing::Figures;
 use nano_wire::message::Policy;
 
 use super::*;
-use crate::quota;
+use crate::{
+    quota,
+    upstream::{self, Upstreams},
+};
 
 const PATTERN: &str = "a:1";
 
@@ -52,9 +55,25 @@ async fn what_calls_have_told_of_an_instance_outlives_its_registrations() {
     let table = Published::default();
     let stopped = CancellationToken::new();
     let grace = Duration::from_secs(60);
+    let limits = upstream::Limits {
+        connections: 1,
+        max_body: 1,
+    };
+    let (upstreams, probes) =
+        Upstreams::start(limits, Arc::clone(&table), Arc::default(), stopped.clone()).unwrap();
+    let http = HttpRoutes::new(upstreams, quotas.of("http"), grace);
     let access = Arc::default();
-    let (registry, thread) =
-        Registry::start(folder.path(), grace, &quotas, table, access, None, stopped).unwrap();
+    let (registry, thread) = Registry::start(
+        folder.path(),
+        grace,
+        &quotas,
+        table,
+        access,
+        http,
+        None,
+        stopped,
+    )
+    .unwrap();
     let first = instance(&registry);
     let figures = register(&registry, &first, Policy::default()).await;
 
@@ -70,4 +89,5 @@ async fn what_calls_have_told_of_an_instance_outlives_its_registrations() {
     assert!(Arc::ptr_eq(&figures, &back), "on another session");
     drop(registry);
     thread.join();
+    probes.stop();
 }

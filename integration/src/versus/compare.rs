@@ -41,8 +41,10 @@ pub(crate) struct Plan {
 pub(crate) enum Case {
     /// Calls through a router.
     Switched,
-    /// HTTP through a proxy.
+    /// HTTP through a proxy, to a service that speaks QUIC where the proxy is nanod.
     HttpQuic,
+    /// HTTP through a proxy, to a service that speaks HTTP.
+    HttpHttp,
 }
 
 /// What one contender did at one number of calls in flight: medians of its rounds.
@@ -118,6 +120,7 @@ impl Case {
         match self {
             Self::Switched => "switched",
             Self::HttpQuic => "http_quic",
+            Self::HttpHttp => "http_http",
         }
     }
 
@@ -126,6 +129,7 @@ impl Case {
         match self {
             Self::Switched => "Calls: client, router, service",
             Self::HttpQuic => "HTTP: client, proxy, service",
+            Self::HttpHttp => "HTTP: client, proxy, HTTP service",
         }
     }
 
@@ -133,7 +137,7 @@ impl Case {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Switched => "in flight",
-            Self::HttpQuic => "connections",
+            Self::HttpQuic | Self::HttpHttp => "connections",
         }
     }
 
@@ -141,14 +145,14 @@ impl Case {
     pub(crate) fn programs(self) -> &'static [Program] {
         match self {
             Self::Switched => peers::SWITCHED,
-            Self::HttpQuic => peers::HTTP_QUIC,
+            Self::HttpQuic | Self::HttpHttp => peers::HTTP,
         }
     }
 
     fn in_flight(self) -> &'static [usize] {
         match self {
             Self::Switched => &[1, 64, 256, 1024],
-            Self::HttpQuic => &[1, 16, 64, 256],
+            Self::HttpQuic | Self::HttpHttp => &[1, 16, 64, 256],
         }
     }
 
@@ -156,6 +160,7 @@ impl Case {
         match self {
             Self::Switched => peers::switched().await,
             Self::HttpQuic => peers::http_quic().await,
+            Self::HttpHttp => peers::http_http().await,
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) use nanod::version as nanod_version;
 
 use crate::{
     Result,
-    ends::{End, Protocol, Threads},
+    ends::{self, End, Protocol, Threads},
     load::Figures,
     machine::Program,
     wrk::Wrk,
@@ -52,8 +52,8 @@ struct Running(Process);
 /// The programs that [`switched`] needs.
 pub(crate) const SWITCHED: &[Program] = &[nats::PROGRAM];
 
-/// The programs that [`http_quic`] needs.
-pub(crate) const HTTP_QUIC: &[Program] = &[nginx::PROGRAM, WRK];
+/// The programs that [`http_quic`] and [`http_http`] need.
+pub(crate) const HTTP: &[Program] = &[nginx::PROGRAM, WRK];
 
 const WRK: Program = Program {
     command: "wrk",
@@ -74,6 +74,11 @@ pub(crate) async fn switched() -> Result<Vec<Contender>> {
 /// HTTP from a client through a proxy to a service. nanod comes first.
 pub(crate) async fn http_quic() -> Result<Vec<Contender>> {
     Ok(vec![nanod::http_quic().await?, nginx::start().await?])
+}
+
+/// The same where the service speaks HTTP, whoever stands before it. nanod comes first.
+pub(crate) async fn http_http() -> Result<Vec<Contender>> {
+    Ok(vec![nanod::http_http().await?, nginx::start().await?])
 }
 
 /// nanod's lanes without a node.
@@ -125,6 +130,13 @@ impl Contender {
         let (process, client) = end.start_service().await?;
         self.services.push(Running(process));
         Ok(client)
+    }
+
+    /// Starts an echo of HTTP; where it listens.
+    async fn serve_http(&mut self) -> Result<String> {
+        let (process, address) = ends::start_http_service().await?;
+        self.services.push(Running(process));
+        Ok(address)
     }
 
     /// Starts what stands between, and waits until `look` finds it ready.

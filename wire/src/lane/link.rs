@@ -15,7 +15,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use quinn::{Connection, SendStream};
-use tokio::{runtime::Handle, sync::Notify, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, task::AbortHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -358,8 +358,11 @@ impl<H: Handler> Link<H> {
     }
 
     /// Runs a task of this link on the runtime that the link was made on.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.config.tasks.spawn_on(task, &self.runtime);
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.config
+            .tasks
+            .spawn_on(task, &self.runtime)
+            .abort_handle()
     }
 
     /// An own call was ended by this side.

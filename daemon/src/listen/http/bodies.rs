@@ -1,19 +1,15 @@
 //! Bodies of requests and answers: read within limits of size and time, and counted as bytes
 //! that the callers over HTTP hold, for as long as the node keeps them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use bytes::Bytes;
+use nano_http::RequestBody;
 use nano_wire::{Certainty, Code, Failure, Hop, lane::IncomingBody};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::{failure, lost};
+use super::lost;
 use crate::quota::{Room, Usage};
-
-/// Longest wait for a request's body.
-const BODY: Duration = Duration::from_secs(30);
 
 /// Takes in the bodies of all connections.
 pub(super) struct Bodies {
@@ -29,40 +25,16 @@ impl Bodies {
     }
 
     /// Reads a request's body.
-    pub(super) async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
-        if body.size_hint().lower() > self.max_body as u64 {
-            return Err(self.too_large());
-        }
-        timeout(BODY, self.collect(body)).await.unwrap_or_else(|_| {
-            let message = format!("the body did not come within {BODY:?}");
-            Err(failure(Code::BadRequest, message))
-        })
-    }
-
-    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Failure> {
-        let mut pieces = Pieces::default();
+    pub(super) async fn read(&self, body: RequestBody) -> Result<Bytes, Failure> {
         let mut room = self.usage.room();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                let message = format!("the body cannot be read: {error}");
-                failure(Code::BadRequest, message)
-            })?;
-            let Ok(piece) = frame.into_data() else {
-                continue;
-            };
-            if pieces.len() + piece.len() > self.max_body {
-                return Err(self.too_large());
-            }
-            room.grow(piece.len() as u64)?;
-            pieces.push(piece);
-        }
-        Ok(counted(pieces.into_whole(), room))
+        let bytes = body.read(self.max_body, |bytes| room.grow(bytes)).await?;
+        Ok(room.hold(bytes))
     }
 
     /// An answer that has come with its frame.
     pub(super) fn keep(&self, answer: Bytes) -> Result<Bytes, Failure> {
         let room = self.room_for_answer(answer.len() as u64)?;
-        Ok(counted(answer, room))
+        Ok(room.hold(answer))
     }
 
     /// An answer that comes on a stream of its own.
@@ -73,7 +45,7 @@ impl Bodies {
     ) -> Result<Bytes, Failure> {
         let room = self.room_for_answer(answer.len())?;
         match timeout_at(deadline, answer.collect()).await {
-            Ok(Ok(bytes)) => Ok(counted(bytes, room)),
+            Ok(Ok(bytes)) => Ok(room.hold(bytes)),
             Ok(Err(error)) => Err(lost(format!("the answer's body did not arrive: {error}"))),
             Err(_) => Err(Failure::new(
                 Code::Deadline,
@@ -92,69 +64,5 @@ impl Bodies {
             Failure::new(failure.code, Certainty::Executed, Hop::Node, message)
         })?;
         Ok(room)
-    }
-
-    fn too_large(&self) -> Failure {
-        let message = format!("the body is over the limit of {} bytes", self.max_body);
-        failure(Code::TooLarge, message)
-    }
-}
-
-/// The bytes, which take their room until nobody keeps them: of an answer, until the
-/// client's socket has taken it.
-fn counted(bytes: Bytes, room: Room) -> Bytes {
-    Bytes::from_owner(Counted { bytes, _room: room })
-}
-
-struct Counted {
-    bytes: Bytes,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// A body in the making: one piece is kept as it came, more are put together.
-#[derive(Default)]
-enum Pieces {
-    #[default]
-    None,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Pieces {
-    fn len(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::One(piece) => piece.len(),
-            Self::Many(pieces) => pieces.len(),
-        }
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(piece),
-            Self::One(first) => {
-                let mut pieces = BytesMut::from(first);
-                pieces.extend_from_slice(&piece);
-                Self::Many(pieces)
-            }
-            Self::Many(mut pieces) => {
-                pieces.extend_from_slice(&piece);
-                Self::Many(pieces)
-            }
-        };
-    }
-
-    fn into_whole(self) -> Bytes {
-        match self {
-            Self::None => Bytes::new(),
-            Self::One(piece) => piece,
-            Self::Many(pieces) => pieces.freeze(),
-        }
     }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::Bodies;
 use crate::{
     access::{Access, HttpPeer},
-    quota::Quotas,
+    quota::{Quotas, Usage},
     switch::Switch,
     table::Published,
 };
@@ -18,6 +18,8 @@ const KEPT: usize = 2048;
 
 /// One identity that calls over HTTP.
 pub(super) struct Caller {
+    pub(super) identity: Arc<str>,
+    pub(super) usage: Arc<Usage>,
     pub(super) switch: Switch,
     pub(super) bodies: Bodies,
 }
@@ -49,12 +51,25 @@ impl Callers {
         }
     }
 
-    /// Who a request is from.
+    /// Who a call is from.
     pub(super) fn of(&self, peer: HttpPeer<'_>) -> Result<Arc<Caller>, Failure> {
-        let identity = self.access.http_caller(peer)?;
+        Ok(self.caller(self.access.http_caller(peer)?))
+    }
+
+    /// Who a registration is from.
+    pub(super) fn registrar(&self, peer: HttpPeer<'_>) -> Result<Arc<Caller>, Failure> {
+        Ok(self.caller(self.access.http_registrar(peer)?))
+    }
+
+    /// What they may do.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    fn caller(&self, identity: Arc<str>) -> Arc<Caller> {
         let mut known = self.known.lock();
         if let Some(caller) = known.get(&identity) {
-            return Ok(Arc::clone(caller));
+            return Arc::clone(caller);
         }
         if known.len() >= KEPT {
             known.clear();
@@ -62,10 +77,12 @@ impl Callers {
         let usage = self.quotas.of(&identity);
         let (table, access) = (Arc::clone(&self.table), Arc::clone(&self.access));
         let caller = Arc::new(Caller {
+            identity: Arc::clone(&identity),
+            usage: Arc::clone(&usage),
             switch: Switch::new(table, access, Arc::clone(&usage)),
             bodies: Bodies::new(self.max_body, usage),
         });
         known.insert(identity, Arc::clone(&caller));
-        Ok(caller)
+        caller
     }
 }

@@ -155,6 +155,7 @@ fn the_sets_of_other_nodes_are_read_again() {
             boot,
             sets,
             known,
+            ..
         },
     ) = Store::open(&path, NEVER).unwrap();
     assert!(routes.is_empty());

@@ -2,8 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use nano_integration::{ANY, nanod};
+use nano_integration::{ANY, go_nano::GoHttp, nanod};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Contender, Load};
 use crate::{
@@ -39,6 +40,22 @@ pub(super) async fn http_quic() -> Result<Contender> {
     contender.serve_on(&service).await?;
     let folder = contender.folder.path();
     let wrk = Wrk::new(folder, &ready.http, &pattern(service.threads))?;
+    contender.loads.push(Load::Http(wrk));
+    Ok(contender)
+}
+
+pub(super) async fn http_http() -> Result<Contender> {
+    let (mut contender, ready) = start("nanod: HTTP to HTTP, plain text").await?;
+    let service = contender.serve_http().await?;
+    let pattern = pattern(Threads::One);
+    let registration = json!({ "Pattern": pattern, "ServiceAddress": service });
+    let answer = GoHttp::default()
+        .post(&ready.http, "/register", registration.to_string())
+        .await?;
+    if answer.status != 200 {
+        return Err(format!("nanod does not register {service}: {answer:?}").into());
+    }
+    let wrk = Wrk::new(contender.folder.path(), &ready.http, &pattern)?;
     contender.loads.push(Load::Http(wrk));
     Ok(contender)
 }

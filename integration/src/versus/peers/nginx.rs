@@ -8,8 +8,8 @@ use tokio::{
     process::Command,
 };
 
-use super::{Contender, Load, Running};
-use crate::{Result, ends, machine::Program, wrk::Wrk};
+use super::{Contender, Load};
+use crate::{Result, machine::Program, wrk::Wrk};
 
 pub(super) const PROGRAM: Program = Program {
     command: "nginx",
@@ -19,8 +19,7 @@ pub(super) const PROGRAM: Program = Program {
 
 pub(super) async fn start() -> Result<Contender> {
     let mut contender = Contender::new("nginx", "nginx: HTTP to HTTP, plain text")?;
-    let (service, upstream) = ends::start_http_service().await?;
-    contender.services.push(Running(service));
+    let upstream = contender.serve_http().await?;
     let address = free_address().await?;
     let folder = contender.folder.path().to_owned();
     let config = folder.join("nginx.conf");

@@ -10,41 +10,35 @@ use hyper::{
     HeaderMap,
     header::{HOST, ORIGIN},
 };
-use nano_wire::{Code, Failure, Hop};
 
 /// What the requests of one listener may say.
 #[derive(Clone, Copy)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     is_loopback: bool,
 }
 
 impl Guard {
     /// For a listener on that address.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             is_loopback: address.ip().is_loopback(),
         }
     }
 
-    /// Whether only this machine reaches the listener.
-    pub(super) fn is_on_loopback(self) -> bool {
-        self.is_loopback
-    }
-
-    /// Refuses a request that a web page may have made.
-    pub(super) fn check(self, headers: &HeaderMap) -> Result<(), Failure> {
+    /// Refuses a request that a web page may have made, and says why.
+    pub(crate) fn check(self, headers: &HeaderMap) -> Result<(), String> {
         if let Some(origin) = headers.get(ORIGIN) {
-            return Err(forbidden(format!(
+            return Err(format!(
                 "requests of web pages are not served (Origin: {origin:?})"
-            )));
+            ));
         }
         let mut hosts = headers.get_all(HOST).iter();
         if self.is_loopback
             && let Some(host) = hosts.find(|host| !is_local(host.as_bytes()))
         {
-            return Err(forbidden(format!(
+            return Err(format!(
                 "on loopback only requests to this machine are served (Host: {host:?})"
-            )));
+            ));
         }
         Ok(())
     }
@@ -67,10 +61,6 @@ fn is_local(host: &[u8]) -> bool {
         || address
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn forbidden(message: String) -> Failure {
-    Failure::not_sent(Code::Forbidden, Hop::Node, message)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use tokio::{
 const SLOWEST: u64 = 32 * 1024;
 
 /// A socket that is written to with some patience.
-pub(super) struct Paced<S> {
+pub(crate) struct Paced<S> {
     stream: S,
     patience: Patience,
     /// Ends with the patience, while a write waits.
@@ -31,7 +31,7 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             patience: Patience::default(),

@@ -30,16 +30,16 @@ const DROPPED: usize = 8 * 1024;
 
 /// Whether a request was answered before it was read whole.
 #[derive(Clone, Default)]
-pub(super) struct Unread(Arc<AtomicBool>);
+pub(crate) struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    pub(super) fn set(&self, is_unread: bool) {
+    pub(crate) fn set(&self, is_unread: bool) {
         self.0.store(is_unread, Ordering::Relaxed);
     }
 }
 
 /// A socket that is closed in two steps.
-pub(super) struct Lingering<S> {
+pub(crate) struct Lingering<S> {
     stream: S,
     unread: Unread,
     is_shut: bool,
@@ -47,7 +47,7 @@ pub(super) struct Lingering<S> {
 }
 
 impl<S> Lingering<S> {
-    pub(super) fn new(stream: S, unread: Unread) -> Self {
+    pub(crate) fn new(stream: S, unread: Unread) -> Self {
         Self {
             stream,
             unread,

@@ -11,34 +11,74 @@ use hyper::{
     HeaderMap, Response, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use nano_wire::{Code, Encoding, Failure, failure::FailureData};
-use serde::Serialize;
+use nano_wire::{Code, Encoding, Failure, Hop, failure::FailureData};
+use serde::{Serialize, de::IgnoredAny};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The type of JSON.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Whether the client can use the body of a failure.
-pub(super) fn wants_body(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn wants_body(headers: &HeaderMap) -> bool {
     headers.contains_key(ACCEPT)
 }
 
+/// What a service has answered.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// What the service says that the body is, if it does.
+    pub content_type: Option<HeaderValue>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// A body of a service that is not called over HTTP.
+    #[must_use]
+    pub fn of(encoding: Encoding, body: Bytes) -> Self {
+        let content_type = match encoding {
+            Encoding::Json => JSON,
+            Encoding::Bincode => BYTES,
+        };
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(content_type),
+            body,
+        }
+    }
+}
+
 /// The service's answer.
-pub(super) fn succeeded(encoding: Encoding, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    let content_type = match encoding {
-        Encoding::Json => JSON,
-        Encoding::Bincode => BYTES,
-    };
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+#[must_use]
+pub fn succeeded(answer: Answer) -> Response<Full<Bytes>> {
+    let content_type = described(answer.content_type, &answer.body);
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
     response
 }
 
+/// What a body is: as the service says, unless it does not, or says only what Go's server says of
+/// any text; then what it is found to be.
+fn described(said: Option<HeaderValue>, body: &[u8]) -> Option<HeaderValue> {
+    if body.is_empty() {
+        return None;
+    }
+    let is_plain = |said: &HeaderValue| said.as_bytes().starts_with(b"text/plain");
+    let is_unsaid = said.as_ref().is_none_or(is_plain);
+    match is_unsaid && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        true => Some(JSON),
+        false => Some(said.unwrap_or(BYTES)),
+    }
+}
+
 /// A call that failed.
-pub(super) fn failed(
-    failure: &Failure,
-    subject: Option<&str>,
-    with_body: bool,
-) -> Response<Full<Bytes>> {
+#[must_use]
+pub fn failed(failure: &Failure, subject: Option<&str>, with_body: bool) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::from_u16(failure.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -60,8 +100,8 @@ pub(super) fn failed(
 }
 
 /// Any method but POST.
-pub(super) fn method_not_allowed(request: &HeaderMap) -> Response<Full<Bytes>> {
-    let failure = super::bad_request("messages are sent with POST");
+pub(crate) fn method_not_allowed(request: &HeaderMap, hop: Hop) -> Response<Full<Bytes>> {
+    let failure = Failure::not_sent(Code::BadRequest, hop, "messages are sent with POST");
     let mut response = failed(&failure, None, wants_body(request));
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let allow = HeaderValue::from_static("POST");

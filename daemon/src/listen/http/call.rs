@@ -1,0 +1,218 @@
+//! The call that a request is: its body and headers come in, the service's answer goes out, or how
+//! the call failed after all that was tried.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, header::HeaderValue};
+use nano_client::attempts::{Attempts, Failed, Next};
+use nano_http::Answer as HttpReply;
+use nano_routing::{BudgetSettings, RetryBudget, canonical};
+use nano_wire::{
+    CallHeader, Encoding, Failure,
+    lane::{Answer, InBody, IncomingBody, OutBody},
+    message::Extensions,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
+
+use super::{HttpContext, bad_request, callers::Caller, lost};
+use crate::{
+    switch::{Job, ReplyTo, bad_subject},
+    table::Member,
+    upstream::UpstreamCall,
+};
+
+/// The retries of calls that came over HTTP.
+pub struct Retries {
+    budget: RetryBudget,
+    begun: Instant,
+}
+
+impl Retries {
+    /// Within limits, counted from now on.
+    pub fn new(limits: BudgetSettings) -> Self {
+        Self {
+            budget: RetryBudget::new(limits),
+            begun: Instant::now(),
+        }
+    }
+}
+
+/// What the switch makes of a request.
+pub enum Routed {
+    /// It is answered.
+    Answered(HttpAnswer),
+    /// An HTTP service was given the call, which the request's own task is to carry out.
+    Given(Box<UpstreamCall>),
+}
+
+/// How a call that came over HTTP ended.
+pub struct HttpAnswer {
+    /// The service's answer, or how the call failed.
+    pub result: Result<(Encoding, HttpBody), Box<Failure>>,
+    /// Who was given the call, if anyone was.
+    pub member: Option<Arc<Member>>,
+}
+
+/// What a service answered.
+pub enum HttpBody {
+    /// All of it.
+    Whole(Bytes),
+    /// It is still coming.
+    Coming(IncomingBody),
+}
+
+impl HttpAnswer {
+    /// What an answer is to an HTTP request.
+    pub fn new(answer: Answer<'_>, member: Option<Arc<Member>>) -> Self {
+        let result = match answer {
+            Answer::Failed(failure) => Err(Box::new(failure)),
+            Answer::Reply(header, InBody::Inline(slice)) => {
+                let whole = Bytes::copy_from_slice(slice);
+                Ok((header.encoding, HttpBody::Whole(whole)))
+            }
+            Answer::Reply(header, InBody::Streamed(body)) => {
+                Ok((header.encoding, HttpBody::Coming(body)))
+            }
+        };
+        Self { result, member }
+    }
+}
+
+/// Calls the service and waits for its answer; what fails in a way that the protocol has for
+/// that is tried again, since nobody further out can. If the client hangs up, hyper drops
+/// this, and the call is given up.
+pub(super) async fn call(
+    subject: &str,
+    bytes: Bytes,
+    headers: &HeaderMap,
+    caller: &Caller,
+    context: &HttpContext,
+) -> Result<(HttpReply, Arc<Member>), Failure> {
+    let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
+    let declared = caller.switch.declared_deadline(subject);
+    let timeout = nano_http::timeout(headers).map_err(bad_request)?;
+    let patience = timeout.or(declared).unwrap_or(context.deadline);
+    let call = Call {
+        subject,
+        bytes,
+        headers,
+        hops: nano_http::hops(headers).map_err(bad_request)?,
+        deadline: Instant::now() + patience,
+        caller,
+    };
+    let retries = &context.retries;
+    retries.budget.count_call(retries.begun.elapsed());
+    let mut attempts = Attempts::default();
+    loop {
+        let failed = match call.attempt(&attempts).await {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => failed,
+        };
+        let next = attempts.failed(
+            failed,
+            &retries.budget,
+            retries.begun.elapsed(),
+            call.deadline.saturating_duration_since(Instant::now()),
+        );
+        match next {
+            Next::Fail(failure) => return Err(*failure),
+            Next::Again(pause) => sleep(pause).await,
+        }
+    }
+}
+
+/// A call that is tried until its deadline.
+struct Call<'r> {
+    subject: &'r str,
+    bytes: Bytes,
+    headers: &'r HeaderMap,
+    hops: u8,
+    deadline: Instant,
+    caller: &'r Caller,
+}
+
+impl Call<'_> {
+    async fn attempt(&self, attempts: &Attempts) -> Result<(HttpReply, Arc<Member>), Failed> {
+        let now = Instant::now();
+        let remaining = self.deadline.saturating_duration_since(now);
+        let mut extensions = extensions(self.headers);
+        attempts.tell(&mut extensions);
+        let header = CallHeader {
+            subject: self.subject,
+            remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
+            trace: nano_http::trace(self.headers),
+            hops: self.hops,
+            encoding: Encoding::Json,
+            flags: 0,
+            streamed: None,
+            extensions,
+        };
+        let (sender, routed) = oneshot::channel();
+        let body = OutBody::Bytes(self.bytes.clone());
+        let switch = &self.caller.switch;
+        let job = switch.route(header, body, now, ReplyTo::Http(sender));
+        let running = StopOnDrop(job);
+        let routed = routed.await;
+        drop(running);
+        match routed.map_err(|_| lost("the node dropped the call"))? {
+            Routed::Answered(answer) => self.take(answer).await,
+            Routed::Given(call) => call.run().await,
+        }
+    }
+
+    /// Takes in the answer of a service that is called over QUIC.
+    async fn take(&self, answer: HttpAnswer) -> Result<(HttpReply, Arc<Member>), Failed> {
+        let HttpAnswer { result, member } = answer;
+        let bodies = &self.caller.bodies;
+        let whole = match result {
+            Ok((encoding, HttpBody::Whole(bytes))) => {
+                bodies.keep(bytes).map(|bytes| (encoding, bytes))
+            }
+            Ok((encoding, HttpBody::Coming(body))) => {
+                let fetched = bodies.fetch(body, self.deadline).await;
+                fetched.map(|bytes| (encoding, bytes))
+            }
+            Err(failure) => Err(*failure),
+        };
+        match (whole, member) {
+            (Ok((encoding, body)), Some(member)) => Ok((HttpReply::of(encoding, body), member)),
+            (Ok(_), None) => Err(lost("nobody was given the call that was answered").into()),
+            (Err(failure), member) => Err(Failed {
+                was_idempotent: member.is_some_and(|member| member.policy.idempotent),
+                ..failure.into()
+            }),
+        }
+    }
+}
+
+/// Stops a call whose client hangs up; does nothing once it is answered.
+struct StopOnDrop(Option<Job>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(job) = &self.0 {
+            job.stop();
+        }
+    }
+}
+
+/// What else of the headers is passed on.
+fn extensions(headers: &HeaderMap) -> Extensions<'_> {
+    let passed = [
+        (Extensions::TRACE_STATE, "tracestate"),
+        (Extensions::REQUEST_ID, "x-request-id"),
+    ];
+    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let found = passed
+        .into_iter()
+        .filter_map(|(number, name)| Some((number, value(name)?)))
+        .filter(|(_, value)| value.len() <= EXTENSION_LIMIT);
+    Extensions(found.collect())
+}
+
+/// Longest header that is passed on, in bytes; `tracestate` needs no more than 512.
+const EXTENSION_LIMIT: usize = 1024;

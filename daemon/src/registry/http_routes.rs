@@ -1,0 +1,131 @@
+//! Routes to HTTP services, which have no session: those of the store are there again at once, those
+//! of a node that is gone are adopted, and one that cannot be reached for very long is removed.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    Actor, membership,
+    store::{Change, Stored},
+};
+use crate::{
+    cluster::{Key, Record},
+    quota::{Resource, Usage},
+    table::Member,
+    upstream::{HttpAddress, Upstreams},
+};
+
+/// Longest pause between two looks for services that cannot be reached.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What the registry needs for HTTP services.
+pub struct HttpRoutes {
+    upstreams: Arc<Upstreams>,
+    /// Who their patterns are counted for.
+    usage: Arc<Usage>,
+    lost_after: Duration,
+    next_look: Instant,
+}
+
+impl HttpRoutes {
+    /// With routes that are removed when their service could not be reached for `lost_after`.
+    #[must_use]
+    pub fn new(upstreams: Arc<Upstreams>, usage: Arc<Usage>, lost_after: Duration) -> Self {
+        Self {
+            upstreams,
+            usage,
+            lost_after,
+            next_look: Instant::now(),
+        }
+    }
+
+    pub(super) fn upstreams(&self) -> &Arc<Upstreams> {
+        &self.upstreams
+    }
+
+    /// When to look for services that are lost.
+    pub(super) fn next_look(&self) -> Instant {
+        self.next_look
+    }
+}
+
+impl Actor {
+    /// Puts a route of the store back.
+    pub(super) fn restore_over_http(&mut self, address: &HttpAddress, route: Stored) {
+        let permit = match self.http.usage.take(Resource::Patterns) {
+            Ok(permit) => permit,
+            Err(failure) => {
+                return tracing::warn!(pattern = %route.pattern, %failure,
+                    "a stored route is left out");
+            }
+        };
+        self.insert(Arc::new(Member {
+            instance: self.http.upstreams.own_instance(address),
+            pattern: route.pattern,
+            policy: route.policy,
+            incarnation: route.incarnation,
+            permit: Some(permit),
+            figures: Arc::default(),
+        }));
+    }
+
+    /// Tells other nodes that the routes of the store are those of this start of the node.
+    pub(super) fn own_http_routes_again(&mut self) {
+        if self.membership.is_none() {
+            return;
+        }
+        let members = self.table.iter().flat_map(|(_, members)| members.iter());
+        let own = members.filter(|member| {
+            member.instance.upstream().is_some() && !member.instance.is_elsewhere()
+        });
+        self.local = own
+            .map(|member| membership::record(member))
+            .map(|(key, record)| (key, Some(record)))
+            .collect();
+        self.replicate();
+    }
+
+    /// Takes over a route whose node is gone; other nodes are told by the replica.
+    pub(super) fn adopt(&mut self, key: &Key, record: &Record, changes: &mut Vec<Change>) {
+        let Some((address, policy)) = membership::adopted(key, record) else {
+            return;
+        };
+        tracing::info!(pattern = %key.pattern, %address, "took over the route of a node that is gone");
+        let member = self.continued(Member {
+            instance: self.http.upstreams.own_instance(&address),
+            pattern: key.pattern.clone(),
+            policy,
+            incarnation: record.incarnation,
+            // Over the limit it is served all the same.
+            permit: self.http.usage.take(Resource::Patterns).ok(),
+            figures: Arc::default(),
+        });
+        changes.push(Change::put(&member));
+        self.insert(Arc::new(member));
+    }
+
+    /// Removes the routes of services that could not be reached for very long.
+    pub(super) fn end_lost_services(&mut self) {
+        let lost_after = self.http.lost_after;
+        self.http.next_look =
+            Instant::now() + LOOK.min(lost_after / 4).max(Duration::from_millis(50));
+        let mut changes = Vec::new();
+        for instance in self.http.upstreams.failing_for(lost_after) {
+            let before = changes.len();
+            self.remove_session(instance.session, &mut changes);
+            tracing::warn!(
+                service = instance.identity,
+                routes = changes.len() - before,
+                "removed the routes of an HTTP service that could not be reached for {lost_after:?}"
+            );
+        }
+        if changes.is_empty() {
+            return;
+        }
+        // The loss is logged, and what stays in the store is removed after another start.
+        let _ = self.make_durable(&changes);
+        self.publish();
+        self.replicate();
+    }
+}

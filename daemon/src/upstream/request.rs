@@ -1,0 +1,71 @@
+//! The request that a call is to an HTTP service: its header comes in, HTTP headers go out.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Request, Uri,
+    header::{CONTENT_TYPE, HOST, HeaderValue},
+};
+use nano_http::{HOPS_HEADER, JSON, TIMEOUT_HEADER};
+use nano_wire::{CallHeader, Trace, message::Extensions};
+
+use super::{HttpAddress, channel::Outgoing};
+
+/// Most headers that a request has.
+const HEADERS: usize = 8;
+
+/// What a service is told of a call beside its body.
+#[must_use]
+pub fn headers(header: &CallHeader<'_>, address: &HttpAddress) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    // An address has letters, digits and little else.
+    if let Ok(host) = HeaderValue::from_str(address.as_str()) {
+        headers.insert(HOST, host);
+    }
+    headers.insert(CONTENT_TYPE, JSON);
+    let remaining = header.remaining().as_millis() as u64;
+    headers.insert(TIMEOUT_HEADER, remaining.max(1).into());
+    headers.insert(HOPS_HEADER, u16::from(header.hops).into());
+    if let Some(traceparent) = header.trace.as_ref().and_then(traceparent) {
+        headers.insert("traceparent", traceparent);
+    }
+    for (number, name) in [
+        (Extensions::TRACE_STATE, "tracestate"),
+        (Extensions::REQUEST_ID, "x-request-id"),
+    ] {
+        let value = header.extensions.get(number);
+        if let Some(Ok(value)) = value.map(HeaderValue::from_bytes) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// `POST /` with these headers.
+pub(super) fn request(headers: HeaderMap, body: Bytes) -> Outgoing {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = hyper::Method::POST;
+    *request.uri_mut() = Uri::from_static("/");
+    *request.headers_mut() = headers;
+    request
+}
+
+fn traceparent(trace: &Trace) -> Option<HeaderValue> {
+    let mut text = String::with_capacity(55);
+    text.push_str("00-");
+    hex(&mut text, &trace.trace_id);
+    text.push('-');
+    hex(&mut text, &trace.parent_id);
+    text.push('-');
+    hex(&mut text, &[trace.flags]);
+    HeaderValue::try_from(text).ok()
+}
+
+fn hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // A string takes whatever is written.
+        let _ = write!(text, "{byte:02x}");
+    }
+}

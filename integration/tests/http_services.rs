@@ -1,0 +1,222 @@
+//! Services that register over HTTP: how a node finds out whether it can reach them, and how
+//! several nodes keep their routes.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
+
+use std::sync::Arc;
+
+use nano_client::{Certainty, Client, Code};
+use nano_integration::{
+    Cluster, Node, Response,
+    go_nano::{GoAnswer, GoService},
+    until,
+};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+async fn ask(node: &Node, subject: &str) -> Response {
+    node.http().post(&json!({"Pattern": subject})).await
+}
+
+/// Waits until a subject is answered with a status.
+async fn answered(node: &Node, subject: &str, status: u16) -> Response {
+    until("the status to be answered", async || {
+        let response = ask(node, subject).await;
+        (response.status == status).then_some(response)
+    })
+    .await
+}
+
+async fn killed_and_back(mut node: Node) -> Node {
+    node.process.kill().await;
+    node.start_again().await
+}
+
+async fn states(client: &Client) -> Vec<String> {
+    let mut list = client.routes(None).unwrap();
+    let mut states = Vec::new();
+    while let Some(page) = list.next_page().await.unwrap() {
+        states.extend(page.iter().map(|route| route.state.to_string()));
+    }
+    states
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_out_of_reach_is_not_called_and_comes_back_by_itself() {
+    let node = Node::start().await;
+    let service = GoService::named(node.http, "a:1", "one").await;
+    answered(&node, "a:1", 200).await;
+    let gone = service.restart().await;
+    let refused = answered(&node, "a:1", 503).await;
+    assert_eq!(refused.header("nano-error"), Some("no_instance"));
+    assert_eq!(refused.header("nano-certainty"), Some("not_sent"));
+    assert!(refused.header("retry-after").is_some());
+    let back = gone.listen_as("back");
+    let answer = answered(&node, "a:1", 200).await;
+    assert_eq!(answer.json()["Name"], "back");
+    drop(back);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_given_up_only_after_long() {
+    let lost_after = ["--http-route-lost-after-ms", "400"];
+    let node = Node::builder().flag(lost_after[0], lost_after[1]);
+    let node = node.start().await;
+    let service = GoService::named(node.http, "a:1", "one").await;
+    answered(&node, "a:1", 200).await;
+    drop(service);
+    answered(&node, "a:1", 404).await;
+    // It is gone from the disk, too.
+    let node = killed_and_back(node).await;
+    assert_eq!(ask(&node, "a:1").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_costs_no_route_and_no_grace() {
+    let node = Node::builder().flag("--grace-ms", 0).start().await;
+    let _one = GoService::named(node.http, "a:1", "one").await;
+    let _two = GoService::named(node.http, "a:1", "two").await;
+    let node = killed_and_back(node).await;
+    for name in ["one", "two"] {
+        until("both to be called", async || {
+            let answer = ask(&node, "a:1").await;
+            (answer.status == 200 && answer.json()["Name"] == name).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_service_is_certain_to_have_run_only_what_it_may_have() {
+    let node = Node::start().await;
+    let service = GoService::start(node.http, "a:1", |message| match message["Do"].as_str() {
+        Some("hang") => GoAnswer::Hang,
+        _ => GoAnswer::Ok(json!({})),
+    })
+    .await;
+    answered(&node, "a:1", 200).await;
+    let handled = service.handled();
+    let hang = json!({"Pattern": "a:1", "Do": "hang"});
+    let soon = "Nano-Timeout-Ms: 200\r\nAccept: */*\r\n";
+    let late = node.http().post_with(&hang, soon).await;
+    assert_eq!(late.status, 504);
+    assert_eq!(late.header("nano-certainty"), Some("maybe_executed"));
+    let client = node.client().await;
+    let calling = client.clone();
+    let call = tokio::spawn(async move {
+        let message = json!({"Do": "hang"});
+        calling.act::<_, Value>("a:1", &message).await.unwrap_err()
+    });
+    until("the call to arrive", async || {
+        (service.handled() == handled + 2).then_some(())
+    })
+    .await;
+    drop(service);
+    let failure = call.await.unwrap();
+    assert_eq!(failure.code, Code::ConnectionLost, "{failure}");
+    assert_eq!(failure.certainty, Certainty::MaybeExecuted, "{failure}");
+    until("the service to be missed", async || {
+        let failure = client.act::<_, Value>("a:1", &json!({})).await.unwrap_err();
+        assert_eq!(failure.certainty, Certainty::NotSent, "{failure}");
+        (failure.code == Code::NoInstance).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_limited_and_statuses_are_failures_to_the_library() {
+    let node = Node::builder().flag("--max-body", "64KiB").start().await;
+    let _service = GoService::start(node.http, "a:1", |message| {
+        let size = message["Size"].as_u64().unwrap_or(0) as usize;
+        let body = match size {
+            0 => r#"{"Cold": true}"#.to_owned(),
+            size => format!("\"{}\"", "x".repeat(size)),
+        };
+        let status = message["Status"].as_u64().unwrap_or(200) as u16;
+        GoAnswer::Raw(status, body.into())
+    })
+    .await;
+    answered(&node, "a:1", 200).await;
+    let large = json!({"Pattern": "a:1", "Size": 70_000});
+    let refused = node.http().post(&large).await;
+    assert_eq!(refused.status, 413);
+    assert_eq!(refused.header("nano-certainty"), Some("executed"));
+    let client = node.client().await;
+    let whole: String = client.act("a:1", &json!({"Size": 60_000})).await.unwrap();
+    assert_eq!(whole.len(), 60_000);
+    let teapot = json!({"Status": 418});
+    let failure = client.act::<_, Value>("a:1", &teapot).await.unwrap_err();
+    assert_eq!(failure.code, Code::HandlerFailed, "{failure}");
+    assert_eq!(failure.certainty, Certainty::Executed, "{failure}");
+    assert!(failure.message.contains("418"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_frees_the_service() {
+    let node = Node::start().await;
+    let permits = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&permits);
+    let service = GoService::start(node.http, "a:1", move |_| {
+        GoAnswer::Wait(Arc::clone(&waits), json!({}))
+    })
+    .await;
+    let client = node.client().await;
+    until("the service to be found", async || {
+        (states(&client).await == ["ready"]).then_some(())
+    })
+    .await;
+    let body = json!({"Pattern": "a:1"}).to_string();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let held = node.http().open(&request).await;
+    until("the call to arrive", async || {
+        (service.handled() == 1).then_some(())
+    })
+    .await;
+    drop(held);
+    until("the node to have no call in flight", async || {
+        let status = client.status().await.unwrap();
+        (status.in_flight == 0).then_some(())
+    })
+    .await;
+    permits.add_permits(100);
+    answered(&node, "a:1", 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_calls_it_and_one_takes_it_over() {
+    let mut cluster = Cluster::start(3).await;
+    let service = GoService::named(cluster.nodes[0].http, "a:1", "one").await;
+    for node in &cluster.nodes {
+        answered(node, "a:1", 200).await;
+    }
+    // Registered at a second node, it is still one instance.
+    let body = json!({"Pattern": "a:1", "ServiceAddress": service.address.to_string()}).to_string();
+    let request = format!(
+        "POST /register HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(cluster.nodes[1].http().send(&request).await.status, 200);
+    let client = cluster.client(2).await;
+    assert_eq!(states(&client).await, ["ready"]);
+    cluster.nodes[0].process.kill().await;
+    cluster.nodes[1].process.kill().await;
+    // Both are forgotten, and the route is not.
+    until("the nodes to be forgotten", async || {
+        let status = client.status().await.unwrap();
+        (status.nodes == 0).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&cluster.nodes[2], "a:1").await.status, 200);
+    // It is the last node's own by then, also after a start without the others.
+    until("the route to be taken over", async || {
+        let explained = client.explain("a:1").await.ok()?.node.ok()?;
+        let listed = explained.winner?.listed;
+        (listed.len() == 1 && listed[0].source.name() == "http").then_some(())
+    })
+    .await;
+    let last = killed_and_back(cluster.nodes.remove(2)).await;
+    answered(&last, "a:1", 200).await;
+}
