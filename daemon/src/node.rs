@@ -25,7 +25,7 @@ use crate::{
     neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
-    registry::{HttpRoutes, Registry, RegistryThread, StoreError},
+    registry::{HttpRoutes, Registry, RegistryThread, StoreError, Terms},
     reload::Reload,
     replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
@@ -147,18 +147,20 @@ impl Node {
             failed.clone(),
         )
         .map_err(StartError::Thread)?;
-        let http_routes = HttpRoutes::new(
-            Arc::clone(&upstreams),
-            over_http,
-            config.http_route_lost_after,
-        );
+        let terms = Terms {
+            grace: config.grace,
+            access: Arc::clone(&access),
+            http: HttpRoutes::new(
+                Arc::clone(&upstreams),
+                over_http,
+                config.http_route_lost_after,
+            ),
+        };
         let (registry, registry_thread) = Registry::start(
             &state.registry(),
-            config.grace,
+            terms,
             &quotas,
             table,
-            Arc::clone(&access),
-            http_routes,
             joined,
             failed.clone(),
         )?;

@@ -137,6 +137,16 @@ pub struct Registry {
     withheld: Arc<AtomicUsize>,
 }
 
+/// On what terms routes are kept.
+pub struct Terms {
+    /// How long those of a lost session stay.
+    pub grace: Duration,
+    /// Who may register what.
+    pub access: Arc<Access>,
+    /// What becomes of those without sessions.
+    pub http: HttpRoutes,
+}
+
 /// The actor's thread.
 pub struct RegistryThread(thread::JoinHandle<()>);
 
@@ -149,14 +159,17 @@ impl Registry {
     /// If there can be no store in the folder, or no thread.
     pub fn start(
         folder: &Path,
-        grace: Duration,
+        terms: Terms,
         quotas: &Arc<Quotas>,
         table: Published,
-        access: Arc<Access>,
-        http: HttpRoutes,
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
+        let Terms {
+            grace,
+            access,
+            http,
+        } = terms;
         let (mut store, mut contents) = Store::open(folder, LIMITS)?;
         let routes = mem::take(&mut contents.routes);
         if let Some(joined) = &joined {

@@ -461,3 +461,46 @@ async fn on_a_listener_that_others_reach_a_token_is_needed_unless_told_otherwise
         assert_eq!(http.post(&message).await.status, expected, "{callers}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_listener_that_others_reach_only_some_register_and_only_some_addresses() {
+    let tokens = RulesFile::new("client/shop 0123456789abcdef0123456789abcdef\n");
+    for (settings, authorization, expected) in [
+        (&[][..], "", 403),
+        (&["--register-from", "192.0.2.0/24"], "", 403),
+        (&["--register-from", "127.0.0.0/8"], "", 200),
+        (
+            &[],
+            "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n",
+            200,
+        ),
+        (&[], "Authorization: Bearer another\r\n", 401),
+        (
+            &[
+                "--register-from",
+                "127.0.0.0/8",
+                "--allowed-targets",
+                "10.0.0.0/8",
+            ],
+            "",
+            403,
+        ),
+    ] {
+        let mut node = Node::builder()
+            .http("0.0.0.0:0")
+            .flag("--tokens-file", tokens.path().display());
+        for setting in settings.chunks(2) {
+            node = node.flag(setting[0], setting[1]);
+        }
+        let node = node.start().await;
+        let body = r#"{"Pattern":"a:1","ServiceAddress":"127.0.0.1:4444"}"#;
+        let request = format!(
+            "POST /register HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let http = Http::at(SocketAddr::from(([127, 0, 0, 1], node.http.port())));
+        let status = http.send(request).await.status;
+        assert_eq!(status, expected, "{settings:?} {authorization}");
+    }
+}

@@ -62,18 +62,13 @@ async fn what_calls_have_told_of_an_instance_outlives_its_registrations() {
     let (upstreams, probes) =
         Upstreams::start(limits, Arc::clone(&table), Arc::default(), stopped.clone()).unwrap();
     let http = HttpRoutes::new(upstreams, quotas.of("http"), grace);
-    let access = Arc::default();
-    let (registry, thread) = Registry::start(
-        folder.path(),
+    let terms = Terms {
         grace,
-        &quotas,
-        table,
-        access,
+        access: Arc::default(),
         http,
-        None,
-        stopped,
-    )
-    .unwrap();
+    };
+    let (registry, thread) =
+        Registry::start(folder.path(), terms, &quotas, table, None, stopped).unwrap();
     let first = instance(&registry);
     let figures = register(&registry, &first, Policy::default()).await;
 
