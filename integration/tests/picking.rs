@@ -157,10 +157,11 @@ async fn callers_whose_bodies_do_not_come_eject_nobody() {
         let (failure, _) = codec::decode::<Failure>(&answer.payload).unwrap();
         codes.push(failure.code);
     }
-    for code in [Code::ConnectionLost, Code::Deadline] {
-        let count = codes.iter().filter(|found| **found == code).count();
-        assert_eq!(count, CALLS as usize / 2, "{codes:?}");
-    }
+    let count = |code| codes.iter().filter(|found| **found == code).count();
+    let (lost, late) = (count(Code::ConnectionLost), count(Code::Deadline));
+    // A reset may overtake what its stream begins with: then the body is only waited for.
+    assert!(late >= CALLS as usize / 2, "{codes:?}");
+    assert_eq!(lost + late, CALLS as usize, "{codes:?}");
     both_are_called(&through(&node).await).await;
 }
 
