@@ -40,20 +40,8 @@ impl Replica {
             self.drop_absent(now, &listing);
         }
         self.age(now);
-        self.pass.on_listing(flight.issued, now + self.patience());
-    }
-
-    /// How long the log may take to bring what was listed. Of a set of which nothing is held it
-    /// brings too little.
-    fn patience(&self) -> Duration {
-        let is_new = |peer: &Peer| {
-            let version = peer.head.as_ref().map_or(0, |head| head.version);
-            peer.held == 0 && version > 0 && !peer.is_previous
-        };
-        match self.peers.iter().any(|(_, peer)| is_new(peer)) {
-            true => Duration::ZERO,
-            false => self.settings.patience,
-        }
+        let until = now + self.settings.patience;
+        self.pass.on_listing(flight.issued, until);
     }
 
     fn on_entry(&mut self, now: Duration, boot: Boot, entry: &Entry) {
