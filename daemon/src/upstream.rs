@@ -1,6 +1,6 @@
 //! Services that are called over HTTP, as this node reaches them: addresses come in, answers go
 //! out. An [`Upstream`] is one address, whoever registered it and under however many patterns; it
-//! owns the connections to it and knows by [probes](probe) whether it can be reached.
+//! owns the connections to it and knows by probes whether it can be reached.
 
 mod address;
 mod call;

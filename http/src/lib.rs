@@ -1,7 +1,7 @@
 //! HTTP/1 as a node serves it, and a service that has a port of its own: the same limits, the
 //! same reading of messages, the same responses.
 //!
-//! [`accept`] takes connections in and gives each request that may be one to an [`Answerer`],
+//! [`accept()`] takes connections in and gives each request that may be one to an [`Answerer`],
 //! which owns all that happens next. A request is a `POST` of a JSON object with a `Pattern`,
 //! as go-nano programs and curl send it.
 

@@ -1,8 +1,8 @@
 //! HTTP/1 requests with a `Pattern` in their JSON body, for curl and go-nano programs.
 //!
-//! A request becomes a [call](call) on the [switch](crate::switch); its body goes to the service
+//! A request becomes a call on the [switch](crate::switch); its body goes to the service
 //! unchanged, and the service's answer comes back as the response. One to `/register` makes a
-//! [route](register) to an HTTP service.
+//! route to an HTTP service.
 
 mod bodies;
 mod call;
