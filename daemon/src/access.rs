@@ -80,6 +80,14 @@ pub struct HttpPeer<'h> {
     pub authorization: Option<&'h [u8]>,
 }
 
+impl<'h> HttpPeer<'h> {
+    /// What it shows that is to be a token. What stands there by another scheme is for others, and
+    /// not looked at.
+    fn bearer(self) -> Option<&'h [u8]> {
+        self.authorization.filter(|shown| tokens::is_bearer(shown))
+    }
+}
+
 impl Access {
     /// As the configuration says.
     ///
@@ -164,7 +172,7 @@ impl Access {
     ///
     /// If the token is none, or there is none where one is needed.
     pub fn http_caller(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
-        match peer.authorization {
+        match peer.bearer() {
             Some(authorization) => self.by_token(authorization),
             None if peer.is_on_loopback || self.http_callers == HttpCallers::Anyone => {
                 Ok(HTTP_LOCAL.into())
@@ -183,7 +191,7 @@ impl Access {
     ///
     /// If there is neither token nor network.
     pub fn http_registrar(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
-        match peer.authorization {
+        match peer.bearer() {
             Some(authorization) => self.by_token(authorization),
             None if peer.is_on_loopback || self.register_from.contains(peer.ip) => {
                 Ok(HTTP_LOCAL.into())

@@ -108,10 +108,13 @@ fn outcome(result: Result<Arc<str>, Failure>) -> String {
 fn a_caller_over_http_is_whom_its_token_says_or_local_or_nobody() {
     let shop: Option<&[u8]> = Some(b"Bearer 0123456789abcdef");
     let wrong: Option<&[u8]> = Some(b"Bearer 0123456789abcdee");
+    let other: Option<&[u8]> = Some(b"Basic YTph");
     for (is_on_loopback, authorization, callers, wanted) in [
         (true, None, HttpCallers::Token, HTTP_LOCAL),
         (true, shop, HttpCallers::Token, "client/shop"),
         (true, wrong, HttpCallers::Token, "unauthenticated"),
+        (true, other, HttpCallers::Token, HTTP_LOCAL),
+        (false, other, HttpCallers::Token, "unauthenticated"),
         (false, None, HttpCallers::Token, "unauthenticated"),
         (false, shop, HttpCallers::Token, "client/shop"),
         (false, None, HttpCallers::Anyone, HTTP_LOCAL),

@@ -187,8 +187,8 @@ impl Tokens {
 
     /// Whose token an `Authorization` header shows.
     pub(super) fn identity_of(&self, authorization: &[u8]) -> Option<Arc<str>> {
-        let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        let token = authorization.get(BEARER.len()..)?;
+        if !is_bearer(authorization) {
             return None;
         }
         self.owner(&digest(&SHA256, token.trim_ascii()))
@@ -203,6 +203,15 @@ impl Tokens {
         }
         owner.cloned()
     }
+}
+
+/// What stands before a token in its header.
+const BEARER: &[u8] = b"Bearer";
+
+/// Whether a header is to hold a token.
+pub(super) fn is_bearer(authorization: &[u8]) -> bool {
+    let scheme = authorization.split(|byte| *byte == b' ').next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(BEARER))
 }
 
 #[cfg(test)]
