@@ -288,7 +288,7 @@ const GET_STATUS: Golden = &[
 
 /// `status()`.
 const STATUS: Golden = &[
-    ("5a000000", "length: 90"),
+    ("64000000", "length: 100"),
     ("0d", "kind: Status"),
     ("0200000000000000", "id: request 2"),
     ("01 6e", "identity"),
