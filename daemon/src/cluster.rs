@@ -44,8 +44,8 @@ pub use effects::{Alarm, Answer, Copy, Dial, DialResult, Effects, Output, Standi
 pub use head::{Fingerprint, Head};
 pub use record::{Boot, Key, Kind, Record};
 pub use redis::{
-    Look, Redis, RedisAccess, RedisAccessError, RedisFiles, RedisOptions, RedisTls, RedisUrl,
-    RedisUrlError,
+    GoNanoKeys, Kept, Look, Mirrored, Redis, RedisAccess, RedisAccessError, RedisFiles,
+    RedisOptions, RedisTls, RedisUrl, RedisUrlError,
 };
 pub use replica::{Input, Replica};
 pub use rules::Rules;

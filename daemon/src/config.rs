@@ -30,6 +30,7 @@ use nano_tls::{Name, OWN_LIFETIME, SECRET_VARIABLE, SecretSource};
 use crate::{
     access::{HttpCallers, Networks, TOKENS_VARIABLE, TokenSource},
     cluster::{RedisFiles, RedisUrl},
+    go_nano::GoNanoSharing,
 };
 
 use self::document::Document;
@@ -61,6 +62,8 @@ pub struct Config {
     pub tokens: Option<TokenSource>,
     /// Who is served over HTTP without a token.
     pub http_callers: HttpCallers,
+    /// What is done with the routes of go-nano servers in Redis.
+    pub go_nano_keys: GoNanoSharing,
     /// Who may register over HTTP without a token, beside those on loopback.
     pub register_from: Networks,
     /// What may be registered over HTTP, and is dialled for it.
@@ -176,6 +179,7 @@ impl Config {
             rules: None,
             tokens: None,
             http_callers: HttpCallers::default(),
+            go_nano_keys: GoNanoSharing::default(),
             register_from: Networks::default(),
             allowed_targets: Networks::private(),
             redis: None,

@@ -14,8 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{self, Access, AccessError},
-    cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
+    cluster::{Boot, GoNanoKeys, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
+    go_nano::{GoNano, GoNanoSharing},
     lag,
     listen::{
         self, BindError, Listeners,
@@ -25,6 +26,7 @@ use crate::{
     neighbours::DIAL,
     quota::{self, Quotas},
     reach::Reach,
+    registrar::Registrar,
     registry::{HttpRoutes, Registry, RegistryThread, StoreError, Terms},
     reload::Reload,
     replication::{self, Place, ReplicationError, ReplicationThread},
@@ -92,6 +94,12 @@ pub enum StartError {
     /// Other nodes would not know where to reach it.
     #[error("other nodes cannot reach {0}: say where they can with --advertise HOST:PORT")]
     Nowhere(SocketAddr),
+    /// There are no keys of go-nano to share.
+    #[error(
+        "redis_go_nano_keys is for the Redis of go-nano servers, which is one server, perhaps behind \
+         sentinels: {0}"
+    )]
+    GoNano(&'static str),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}: {error}", path.display())]
     Ready {
@@ -123,7 +131,9 @@ impl Node {
             max_in_flight: config.max_in_flight,
             max_body: config.max_body as u64,
         };
-        let joined = place(&config, &trust, boot, listeners.quic)?.map(|(identity, redis)| {
+        let place_of_node = place(&config, &trust, boot, listeners.quic)?;
+        let go_nano_keys = go_nano_keys(&config, place_of_node.as_ref())?;
+        let joined = place_of_node.map(|(identity, redis)| {
             let place = Place {
                 identity,
                 credentials: Arc::clone(&trust.credentials),
@@ -167,10 +177,22 @@ impl Node {
         if let Some(replication) = &replication {
             replication.wait_for_first_step();
         }
-        let for_http = registry.clone();
+        let registrar = Arc::new(Registrar {
+            access: Arc::clone(&access),
+            registry: registry.clone(),
+            upstreams,
+            own: listeners.http,
+        });
+        let shared = go_nano_keys.map(|keys| {
+            let usage = quotas.of(access::HTTP_LOCAL);
+            let sharing = config.go_nano_keys;
+            GoNano::new(sharing, keys, boot, Arc::clone(&registrar), usage)
+        });
+        let (go_nano, go_nano_task) = shared.unzip();
         let callers = Callers::new(
             Arc::clone(&access),
             Arc::clone(registry.table()),
+            go_nano.clone(),
             Arc::clone(&quotas),
             config.max_body,
         );
@@ -189,6 +211,7 @@ impl Node {
                 quotas,
                 access,
                 registry,
+                go_nano,
                 reach: Reach::new(Arc::clone(&trust.credentials), InstanceId(boot.0), limits),
                 credentials: Arc::clone(&trust.credentials),
                 sessions: Sessions::new(config.max_connections),
@@ -197,9 +220,7 @@ impl Node {
             }),
             http_context: Arc::new(HttpContext {
                 callers,
-                registry: for_http,
-                upstreams,
-                own: listeners.http,
+                registrar,
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
                 connections: Connections {
@@ -224,6 +245,9 @@ impl Node {
         match started {
             Ok(()) => {
                 tokio::spawn(nano_tls::keep(Arc::downgrade(&node.trust.credentials)));
+                if let Some(task) = go_nano_task {
+                    tokio::spawn(task.run(node.serving.clone()));
+                }
                 Ok(node)
             }
             Err(error) => {
@@ -417,6 +441,21 @@ fn place(
         cluster_key: *key.as_bytes(),
     };
     Ok(Some((identity, redis)))
+}
+
+/// The keys of go-nano servers, if they are shared.
+fn go_nano_keys(
+    config: &Config,
+    place: Option<&(Identity, RedisOptions)>,
+) -> Result<Option<GoNanoKeys>, StartError> {
+    if config.go_nano_keys == GoNanoSharing::Off {
+        return Ok(None);
+    }
+    let (_, redis) = place.ok_or(StartError::GoNano("give its URL with --redis"))?;
+    if redis.access.url.is_cluster() {
+        return Err(StartError::GoNano("--redis names a cluster"));
+    }
+    Ok(Some(GoNanoKeys::new(redis)))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -29,7 +29,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     access::Access,
-    check, explain, listing,
+    check, explain,
+    go_nano::GoNano,
+    listing,
     quota::{Permit, Quotas, Resource, Usage},
     reach::{Listening, Reach},
     registry::{Command, Done, Registry},
@@ -78,6 +80,8 @@ pub struct SessionContext {
     pub access: Arc<Access>,
     /// Where registrations go.
     pub registry: Registry,
+    /// Where there may be other routes.
+    pub go_nano: Option<Arc<GoNano>>,
     /// Whom the node trusts.
     pub credentials: Arc<Credentials>,
     /// How instances are dialled back.
@@ -208,7 +212,10 @@ async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result
     let table = Arc::clone(context.registry.table());
     let switch = match identity.kind() {
         Kind::Node => Switch::for_node(table, Arc::clone(&usage)),
-        _ => Switch::new(table, Arc::clone(&context.access), Arc::clone(&usage)),
+        _ => {
+            let (access, go_nano) = (Arc::clone(&context.access), context.go_nano.clone());
+            Switch::new(table, access, go_nano, Arc::clone(&usage))
+        }
     };
     let may_call: MayCall = match identity.kind() {
         Kind::Node => Box::new(|_| true),
@@ -484,11 +491,9 @@ impl Session {
     /// Notes where go-nano callers may be sent. It is not dialled: who cannot reach it comes
     /// back to the node.
     async fn listen_http(&mut self, id: u64, listen: ListenHttp) -> Result<(), ControlError> {
-        let length = listen.host.as_ref().map_or(0, String::len);
-        let Some(instance) = self.instance.as_ref().filter(|_| length <= ADDRESS_LIMIT) else {
+        let Some(instance) = &self.instance else {
             let message = "an instance may say where it takes HTTP, when it has registered";
-            let failure = Failure::not_sent(Code::BadRequest, Hop::Node, message);
-            return self.refuse(id, failure).await;
+            return self.refuse(id, bad_request(message)).await;
         };
         let seen = self.link.connection().remote_address().ip().to_canonical();
         let is_local = listen.host.is_none() && seen.is_loopback();
@@ -497,7 +502,13 @@ impl Session {
             Some(host) => format!("{host}:{}", listen.port),
             None => SocketAddr::new(seen, listen.port).to_string(),
         };
-        instance.listens_to_http(SocketName { address, is_local });
+        match address.parse() {
+            Ok(address) => instance.listens_to_http(SocketName { address, is_local }),
+            Err(reason) => {
+                let message = format!("{address:?} is no host and port to take HTTP at: {reason}");
+                self.refuse(id, bad_request(message)).await?;
+            }
+        }
         Ok(())
     }
 

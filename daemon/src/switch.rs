@@ -28,6 +28,7 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use crate::{
     access::Access,
+    go_nano::GoNano,
     lag,
     listen::{HttpAnswer, Routed},
     quota::{CallPermit, Usage},
@@ -60,6 +61,8 @@ pub struct Switch {
     /// The rules that its calls are subject to. None for another node: it has asked its own, and
     /// its calls are for instances that have their session here.
     access: Option<Arc<Access>>,
+    /// Where else there may be routes, if anywhere.
+    go_nano: Option<Arc<GoNano>>,
 }
 
 /// A call on its way to an instance, as the outgoing link's slot holds it.
@@ -99,11 +102,17 @@ pub enum Job {
 
 impl Switch {
     /// With a view of the table, for the calls of one identity.
-    pub fn new(table: Published, access: Arc<Access>, caller: Arc<Usage>) -> Self {
+    pub fn new(
+        table: Published,
+        access: Arc<Access>,
+        go_nano: Option<Arc<GoNano>>,
+        caller: Arc<Usage>,
+    ) -> Self {
         Self {
             table,
             caller,
             access: Some(access),
+            go_nano,
         }
     }
 
@@ -113,6 +122,7 @@ impl Switch {
             table,
             caller,
             access: None,
+            go_nano: None,
         }
     }
 
@@ -158,10 +168,7 @@ impl Switch {
         // 4. The longest pattern that matches, in the snapshot of this moment.
         let table = self.table.load();
         let Some((pattern, members)) = table.longest_match(&subject) else {
-            return reply_to.fail(&match self.is_for_node() {
-                true => not_here(),
-                false => no_route(&subject),
-            });
+            return reply_to.fail(&self.unmatched(&subject));
         };
         let members = match self.eligible(&header, members) {
             Ok(members) => members,
@@ -195,6 +202,15 @@ impl Switch {
         declared
             .min()
             .map(|millis| Duration::from_millis(millis.into()))
+    }
+
+    /// Why a call is not passed on whose subject nothing matches.
+    fn unmatched(&self, subject: &str) -> Failure {
+        match &self.go_nano {
+            _ if self.is_for_node() => not_here(),
+            Some(go_nano) if go_nano.is_looking_up(subject) => looking_up(subject),
+            _ => no_route(subject),
+        }
     }
 
     /// The members that a call may be given to: what another node has picked, it has picked
@@ -553,6 +569,11 @@ pub fn bad_subject(error: &PatternError) -> Failure {
 fn no_route(subject: &str) -> Failure {
     let message = format!("no registered pattern matches {subject:?}");
     not_sent(Code::NoRoute, message)
+}
+
+fn looking_up(subject: &str) -> Failure {
+    let message = format!("whether a go-nano server knows {subject:?} is being looked up");
+    not_sent(Code::NoInstance, message).retry_after(RETURN)
 }
 
 fn too_much(member: &Member) -> Failure {

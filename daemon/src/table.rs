@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use nano_http::HostPort;
 use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Tree};
 use nano_wire::{
     InstanceId,
@@ -74,7 +75,7 @@ pub struct Instance {
 #[derive(Debug)]
 pub struct SocketName {
     /// Host and port.
-    pub address: String,
+    pub address: HostPort,
     /// Nobody on another machine has any use for it.
     pub is_local: bool,
 }

@@ -14,6 +14,7 @@ pub fn register_body(input: &[u8]) {
     };
     let Registration { pattern, address } = &registration;
     assert!(!pattern.is_empty());
+    let address = address.as_str();
     let (host, port) = address.rsplit_once(':').expect("a host and a port");
     assert!(!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     // It stands in an address of HTTP, and must end nothing there.

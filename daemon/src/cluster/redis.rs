@@ -7,6 +7,7 @@
 
 mod access;
 mod complaints;
+mod go_nano;
 mod log;
 mod names;
 mod provider;
@@ -32,6 +33,7 @@ use super::{
 
 pub use access::{RedisAccess, RedisAccessError, RedisFiles, RedisTls};
 use complaints::{Cause, Complaints};
+pub use go_nano::{GoNanoKeys, Kept, Mirrored};
 use log::Position;
 use provider::{Connection, Provider};
 use scripts::{Executed, Scripts};

@@ -14,6 +14,7 @@ use nano_tls::{Name, SecretSource};
 use crate::{
     access::{HttpCallers, Networks, PRIVATE_NETWORKS, TokenSource},
     cluster::RedisUrl,
+    go_nano::GoNanoSharing,
 };
 
 use super::{Config, Error, LogFormat, Origin};
@@ -140,6 +141,12 @@ pub static SETTINGS: &[Setting] = &[
         help: "Which of the clusters that share a Redis it is",
         default: "default",
         kind: Kind::Namespace(|config, name| config.redis_namespace = name),
+    },
+    Setting {
+        key: "redis_go_nano_keys",
+        help: "Whether routes of go-nano servers in the same Redis are used, or written too",
+        default: "off",
+        kind: Kind::GoNano(|config, keys| config.go_nano_keys = keys),
     },
     Setting {
         key: "advertise",
@@ -367,6 +374,7 @@ enum Kind {
     Filter(fn(&mut Config, String)),
     Format(fn(&mut Config, LogFormat)),
     HttpCallers(fn(&mut Config, HttpCallers)),
+    GoNano(fn(&mut Config, GoNanoSharing)),
     Networks(fn(&mut Config, Networks)),
 }
 
@@ -384,6 +392,7 @@ impl Kind {
             Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
             Kind::Format(set) => set(config, parse_format(text)?),
             Kind::HttpCallers(set) => set(config, parse_http_callers(text)?),
+            Kind::GoNano(set) => set(config, parse_go_nano(text)?),
             Kind::Networks(set) => set(config, text.parse().ok()?),
         }
         Some(())
@@ -411,6 +420,7 @@ impl Kind {
             Kind::Filter(_) => "a log filter, such as info or warn,nanod=debug".to_owned(),
             Kind::Format(_) => "text or json".to_owned(),
             Kind::HttpCallers(_) => "token or anyone".to_owned(),
+            Kind::GoNano(_) => "off, read or mirror".to_owned(),
             Kind::Networks(_) => {
                 "networks with commas between them, such as 10.0.0.0/8,::1, or none".to_owned()
             }
@@ -464,6 +474,15 @@ fn parse_format(text: &str) -> Option<LogFormat> {
     match text {
         "text" => Some(LogFormat::Text),
         "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn parse_go_nano(text: &str) -> Option<GoNanoSharing> {
+    match text {
+        "off" => Some(GoNanoSharing::Off),
+        "read" => Some(GoNanoSharing::Read),
+        "mirror" => Some(GoNanoSharing::Mirror),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ mod call;
 mod callers;
 mod register;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -20,7 +20,7 @@ use hyper::{
 use nano_http::{Answerer, Asked, Connections, Ends, ServiceAddress};
 use nano_wire::{Certainty, Code, Encoding, Failure, Hop};
 
-use crate::{access::HttpPeer, registry::Registry, table::Member, upstream::Upstreams};
+use crate::{access::HttpPeer, registrar::Registrar, table::Member};
 
 use bodies::Bodies;
 pub use call::{HttpAnswer, Retries, Routed};
@@ -31,11 +31,7 @@ pub struct HttpContext {
     /// Who calls, and where their calls go.
     pub callers: Callers,
     /// Where services are registered.
-    pub registry: Registry,
-    /// The services that are called over HTTP.
-    pub upstreams: Arc<Upstreams>,
-    /// Where HTTP listens.
-    pub own: SocketAddr,
+    pub registrar: Arc<Registrar>,
     /// Deadline of calls that name none.
     pub deadline: Duration,
     /// How much may be tried again.

@@ -1,16 +1,16 @@
-//! Where an HTTP service listens: `host:port` as it says comes in, one form of that goes out, by
-//! which the same service is the same instance at every node.
+//! Where an HTTP service listens: its `host:port` comes in, an instance goes out that is the same at
+//! every node, and the addresses that the host has.
 
 use std::{
     fmt,
     net::{IpAddr, SocketAddr, UdpSocket},
     str::FromStr,
-    sync::Arc,
     time::Duration,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use nano_wire::{InstanceId, message::ADDRESS_LIMIT};
+use nano_http::HostPort;
+use nano_wire::InstanceId;
 use tokio::{net::lookup_host, time::timeout};
 
 /// What the identity of an HTTP service begins with.
@@ -22,51 +22,25 @@ const TAG: &str = "nano http instance\0";
 /// Longest wait for a name's addresses at a registration.
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// `host:port` in its one form. Cheap to clone.
+/// Where an HTTP service is called. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct HttpAddress {
-    text: Arc<str>,
-    port: u16,
+pub struct HttpAddress(HostPort);
+
+impl From<HostPort> for HttpAddress {
+    fn from(address: HostPort) -> Self {
+        Self(address)
+    }
 }
 
 impl FromStr for HttpAddress {
-    type Err = &'static str;
+    type Err = <HostPort as FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() > ADDRESS_LIMIT {
-            return Err("it is too long");
-        }
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Self::new(address.to_string(), address.port());
-        }
-        let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
-        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = Some(port).filter(|_| is_number);
-        let port: u16 = port
-            .and_then(|port| port.parse().ok())
-            .ok_or("its port is none")?;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if host.is_empty() {
-            return Err("it has no host");
-        }
-        if !host.bytes().all(is_name) {
-            return Err("its host is no name or IP address");
-        }
-        Self::new(format!("{}:{port}", host.to_ascii_lowercase()), port)
+        text.parse().map(Self)
     }
 }
 
 impl HttpAddress {
-    fn new(text: String, port: u16) -> Result<Self, &'static str> {
-        match port {
-            0 => Err("its port is 0"),
-            port => Ok(Self {
-                text: text.into(),
-                port,
-            }),
-        }
-    }
-
     /// The address of an instance, if it is one that is called over HTTP.
     #[must_use]
     pub fn of_identity(identity: &str) -> Option<Self> {
@@ -76,13 +50,13 @@ impl HttpAddress {
     /// What stands where others have the identity of their certificate.
     #[must_use]
     pub fn identity(&self) -> String {
-        format!("{SCHEME}{}", self.text)
+        format!("{SCHEME}{}", self.0)
     }
 
     /// The instance that listens there, by whatever node it is known.
     #[must_use]
     pub fn instance(&self) -> InstanceId {
-        let hash = digest(&SHA256, format!("{TAG}{}", self.text).as_bytes());
+        let hash = digest(&SHA256, format!("{TAG}{}", self.0).as_bytes());
         let mut id = [0; 16];
         id.copy_from_slice(&hash.as_ref()[..16]);
         InstanceId(id)
@@ -91,18 +65,18 @@ impl HttpAddress {
     /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.as_str()
     }
 
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port()
     }
 
     /// Whether it leads to a listener of this machine.
     pub async fn leads_to(&self, listener: SocketAddr) -> bool {
-        if self.port != listener.port() {
+        if self.port() != listener.port() {
             return false;
         }
         let mut found = self.resolve().await;
@@ -111,7 +85,7 @@ impl HttpAddress {
 
     /// The addresses that it has now; none if it cannot be resolved in time.
     pub async fn resolve(&self) -> impl Iterator<Item = SocketAddr> + use<> {
-        let found = timeout(LOOKUP, lookup_host(&*self.text)).await;
+        let found = timeout(LOOKUP, lookup_host(self.as_str())).await;
         let found: Vec<_> = found.into_iter().flatten().flatten().collect();
         found.into_iter()
     }
@@ -119,7 +93,7 @@ impl HttpAddress {
 
 impl fmt::Display for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.0.fmt(f)
     }
 }
 
@@ -135,38 +109,6 @@ fn is_same(target: IpAddr, listener: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_has_one_form() {
-        for (given, form) in [
-            ("127.0.0.1:4444", "127.0.0.1:4444"),
-            ("Math.Example.org:80", "math.example.org:80"),
-            ("[::1]:4444", "[::1]:4444"),
-            ("[0:0::1]:4444", "[::1]:4444"),
-            ("my_service:1", "my_service:1"),
-        ] {
-            let address: Result<HttpAddress, _> = given.parse();
-            let shown = address.map(|address| address.to_string());
-            assert_eq!(shown.as_deref(), Ok(form), "{given}");
-        }
-        for none in [
-            "",
-            "host",
-            ":4444",
-            "host:",
-            "host:0",
-            "127.0.0.1:0",
-            "host:65536",
-            "host:+1",
-            "a b:1",
-            "http://host:1",
-            "user@host:1",
-            "host/path:1",
-            "::1:80",
-        ] {
-            assert!(none.parse::<HttpAddress>().is_err(), "{none}");
-        }
-    }
 
     #[test]
     fn an_instance_is_known_by_its_address() {

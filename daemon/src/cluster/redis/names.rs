@@ -10,9 +10,12 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// What the keys of every namespace begin with.
+    pub(super) const PREFIX: &str = "{nano:";
+
     pub(super) fn new(namespace: &str) -> Self {
         Self {
-            tag: format!("{{nano:{namespace}}}"),
+            tag: format!("{}{namespace}}}", Self::PREFIX),
         }
     }
 
@@ -22,6 +25,10 @@ impl Names {
 
     pub(super) fn authority(&self) -> String {
         format!("{}:authority", self.tag)
+    }
+
+    pub(super) fn go_nano(&self) -> String {
+        format!("{}:go-nano", self.tag)
     }
 
     pub(super) fn log(&self) -> String {

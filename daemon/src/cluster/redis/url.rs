@@ -61,6 +61,14 @@ const PORT: u16 = 6379;
 
 const SENTINEL_PORT: u16 = 26379;
 
+impl RedisUrl {
+    /// Whether its keys are spread over several servers.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.kind == Kind::Cluster
+    }
+}
+
 impl FromStr for RedisUrl {
     type Err = RedisUrlError;
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::Bodies;
 use crate::{
     access::{Access, HttpPeer},
+    go_nano::GoNano,
     quota::{Quotas, Usage},
     switch::Switch,
     table::Published,
@@ -28,6 +29,7 @@ pub(super) struct Caller {
 pub struct Callers {
     access: Arc<Access>,
     table: Published,
+    go_nano: Option<Arc<GoNano>>,
     quotas: Arc<Quotas>,
     max_body: usize,
     known: Mutex<HashMap<Arc<str>, Arc<Caller>>>,
@@ -39,12 +41,14 @@ impl Callers {
     pub fn new(
         access: Arc<Access>,
         table: Published,
+        go_nano: Option<Arc<GoNano>>,
         quotas: Arc<Quotas>,
         max_body: usize,
     ) -> Self {
         Self {
             access,
             table,
+            go_nano,
             quotas,
             max_body,
             known: Mutex::default(),
@@ -61,11 +65,6 @@ impl Callers {
         Ok(self.caller(self.access.http_registrar(peer)?))
     }
 
-    /// What they may do.
-    pub(super) fn access(&self) -> &Access {
-        &self.access
-    }
-
     fn caller(&self, identity: Arc<str>) -> Arc<Caller> {
         let mut known = self.known.lock();
         if let Some(caller) = known.get(&identity) {
@@ -76,10 +75,11 @@ impl Callers {
         }
         let usage = self.quotas.of(&identity);
         let (table, access) = (Arc::clone(&self.table), Arc::clone(&self.access));
+        let go_nano = self.go_nano.clone();
         let caller = Arc::new(Caller {
             identity: Arc::clone(&identity),
             usage: Arc::clone(&usage),
-            switch: Switch::new(table, access, Arc::clone(&usage)),
+            switch: Switch::new(table, access, go_nano, Arc::clone(&usage)),
             bodies: Bodies::new(self.max_body, usage),
         });
         known.insert(identity, Arc::clone(&caller));
