@@ -52,8 +52,7 @@ impl Cluster {
     ) -> Self {
         let mut cluster = Self::start(0).await;
         for number in 0..nodes {
-            let node = Self::node(number).flag("--redis", cluster.redis.url());
-            cluster.nodes.push(further(number, node).start().await);
+            cluster.join_as(|node| further(number, node)).await;
         }
         cluster
     }
@@ -69,8 +68,13 @@ impl Cluster {
 
     /// One more node of those without such ways.
     pub async fn join(&mut self) {
+        self.join_as(|node| node).await;
+    }
+
+    /// As [`join`](Self::join), set up further.
+    pub async fn join_as(&mut self, further: impl FnOnce(NodeBuilder) -> NodeBuilder) {
         let node = Self::node(self.nodes.len()).flag("--redis", self.redis.url());
-        self.nodes.push(node.start().await);
+        self.nodes.push(further(node).start().await);
     }
 
     /// One more node, with ways that can be cut.

@@ -220,3 +220,71 @@ async fn every_node_calls_it_and_one_takes_it_over() {
     let last = killed_and_back(cluster.nodes.remove(2)).await;
     answered(&last, "a:1", 200).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_services_are_limited() {
+    let node = Node::builder().flag("--max-connections", 8).start().await;
+    let permits = Arc::new(Semaphore::new(0));
+    let waits = Arc::clone(&permits);
+    let service = GoService::start(node.http, "a:1", move |_| {
+        GoAnswer::Wait(Arc::clone(&waits), json!({"Name": "late"}))
+    });
+    let service = service.await;
+    until("the service to be reached", async || {
+        (service.accepted() > 0).then_some(())
+    })
+    .await;
+    let client = node.client().await;
+    let calls = (0..20).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.act::<_, Value>("a:1", &json!({})).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    until("as many calls as there are connections", async || {
+        (service.handled() == 8).then_some(())
+    })
+    .await;
+    until("the others to fail", async || {
+        let ended = calls.iter().filter(|call| call.is_finished()).count();
+        (ended == 12).then_some(())
+    })
+    .await;
+    permits.add_permits(100);
+    let (mut answered, mut refused) = (0, 0);
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(answer) => {
+                assert_eq!(answer["Name"], "late");
+                answered += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.code, Code::Overloaded, "{error}");
+                assert_eq!(error.certainty, Certainty::NotSent, "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((answered, refused), (8, 12));
+    assert_eq!(service.handled(), 8);
+    let answer: Value = client.act("a:1", &json!({})).await.unwrap();
+    assert_eq!(answer["Name"], "late", "connections are free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_of_the_library_reaches_it_whole() {
+    let node = Node::start().await;
+    let service = GoService::named(node.http, "a:1", "one").await;
+    let client = node.client().await;
+    let text = "x".repeat(1 << 20);
+    let answer: Value = client.act("a:1", &json!({"Text": text})).await.unwrap();
+    assert_eq!(answer["Name"], "one");
+    let received: Value = serde_json::from_slice(&service.last().unwrap().body).unwrap();
+    assert_eq!(received["Pattern"], "a:1");
+    assert_eq!(received["Text"], text);
+
+    // What is no object has no room for a Pattern, which is seen when all of it is there.
+    let refused = client.act::<_, Value>("a:1", &json!([text])).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.code, Code::BadRequest);
+    assert_eq!(error.certainty, Certainty::NotSent);
+}
