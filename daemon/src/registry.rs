@@ -12,11 +12,13 @@ mod durability;
 mod elsewhere;
 mod enforcement;
 mod folder;
+mod graces;
 mod http_routes;
 mod losses;
 mod membership;
 mod outlook;
 mod parties;
+mod routes;
 mod store;
 mod withheld;
 
@@ -32,8 +34,8 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Keyed, Pattern};
-use nano_wire::{Code, Failure, Hop, InstanceId, transport::Close};
+use nano_routing::Pattern;
+use nano_wire::{Code, Failure, Hop};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -64,14 +66,8 @@ const QUEUE: usize = 1024;
 /// Changes that a session may be behind before it looks at the whole table again.
 const CHANGES: usize = 256;
 
-/// Patterns of one change; of more it is not listed which.
-const LISTED: usize = 4096;
-
 /// Commands that are committed together.
 const BATCH: usize = 1024;
-
-/// Pause before it is looked again whether other nodes' routes are known.
-const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// When the store is made anew since it has grown past its use.
 const LIMITS: Limits = Limits {
@@ -165,39 +161,23 @@ impl Registry {
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let Terms {
-            grace,
-            access,
-            http,
-        } = terms;
         let (mut store, mut contents) = Store::open(folder, LIMITS)?;
         let routes = mem::take(&mut contents.routes);
         if let Some(joined) = &joined {
             store.commit(&[Change::boot(joined.identity.boot)])?;
         }
-        let (commands, queue) = mpsc::channel(QUEUE);
         let withheld = Arc::default();
-        let mut actor = Actor {
-            access: Arc::clone(&access),
-            store,
-            table: Table::new(),
-            parties: Parties::default(),
-            published: table,
-            changed: Vec::new(),
-            changes: broadcast::Sender::new(CHANGES),
-            membership: joined.map(|joined| {
-                let withheld = Withheld::new(access, Arc::clone(&withheld));
-                Membership::new(joined, withheld, contents, Arc::clone(http.upstreams()))
-            }),
-            http,
-            local: Vec::new(),
-            sessions: HashMap::new(),
-            withheld: Vec::new(),
-            graces: BTreeSet::new(),
-            grace,
-            next_renewal: None,
-            losses: Losses::new(Instant::now(), grace),
-        };
+        let membership = joined.map(|joined| {
+            let withheld = Withheld::new(Arc::clone(&terms.access), Arc::clone(&withheld));
+            Membership::new(
+                joined,
+                withheld,
+                contents,
+                Arc::clone(terms.http.upstreams()),
+            )
+        });
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let mut actor = Actor::new(store, table, terms, membership);
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
         actor.own_http_routes_again();
@@ -327,6 +307,38 @@ struct Session {
 }
 
 impl Actor {
+    /// With nothing in its table.
+    fn new(
+        store: Store,
+        published: Published,
+        terms: Terms,
+        membership: Option<Membership>,
+    ) -> Self {
+        let Terms {
+            grace,
+            access,
+            http,
+        } = terms;
+        Self {
+            access,
+            store,
+            table: Table::new(),
+            parties: Parties::default(),
+            published,
+            changed: Vec::new(),
+            changes: broadcast::Sender::new(CHANGES),
+            membership,
+            http,
+            local: Vec::new(),
+            sessions: HashMap::new(),
+            withheld: Vec::new(),
+            graces: BTreeSet::new(),
+            grace,
+            next_renewal: None,
+            losses: Losses::new(Instant::now(), grace),
+        }
+    }
+
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut batch = Vec::new();
         loop {
@@ -428,23 +440,7 @@ impl Actor {
     fn apply(&mut self, command: Command, batch: &mut Batch) {
         match command {
             Command::Register { member, done } => {
-                let new = New {
-                    session: member.instance.session,
-                    key: Key {
-                        pattern: member.pattern.clone(),
-                        instance: member.instance.id,
-                    },
-                    replaced: self.member(&member.pattern, member.instance.id).cloned(),
-                };
-                let is_new = |other: &New| other.key == new.key;
-                let is_on_disk = self.is_on_disk(&member) && !batch.new.iter().any(is_new);
-                let result = match self.register(member, &mut batch.changes) {
-                    Ok(()) if !is_on_disk => {
-                        batch.new.push(new);
-                        None
-                    }
-                    known => Some(known),
-                };
+                let result = self.register_in(batch, member);
                 batch.waiting.push(Waiting { done, result });
             }
             Command::Deregister {
@@ -477,25 +473,25 @@ impl Actor {
         }
     }
 
-    fn register(&mut self, member: Member, changes: &mut Vec<Change>) -> Result<(), Failure> {
-        let identity = &member.instance.identity;
-        self.access
-            .may_register(identity, member.pattern.as_str())?;
-        if let Some(owner) = self.parties.other(&member.instance) {
-            let message = format!("the instance {} belongs to {owner}", member.instance.id);
-            return Err(refused(Code::Forbidden, message));
+    /// Registers with a batch: what comes of it, if that is known before the batch is durable.
+    fn register_in(&mut self, batch: &mut Batch, member: Member) -> Option<Result<(), Failure>> {
+        let new = New {
+            session: member.instance.session,
+            key: Key {
+                pattern: member.pattern.clone(),
+                instance: member.instance.id,
+            },
+            replaced: self.member(&member.pattern, member.instance.id).cloned(),
+        };
+        let is_new = |other: &New| other.key == new.key;
+        let is_on_disk = self.is_on_disk(&member) && !batch.new.iter().any(is_new);
+        match self.register(member, &mut batch.changes) {
+            Ok(()) if !is_on_disk => {
+                batch.new.push(new);
+                None
+            }
+            known => Some(known),
         }
-        if let Some(known) = self.member(&member.pattern, member.instance.id) {
-            may_replace(known, &member)?;
-        }
-        let member = Arc::new(self.continued(member));
-        changes.push(Change::put(&member));
-        if self.membership.is_some() {
-            let (key, record) = membership::record(&member);
-            self.local.push((key, Some(record)));
-        }
-        self.insert(member);
-        Ok(())
     }
 
     /// Takes a registration back that could not be made durable, unless it is gone already.
@@ -515,190 +511,6 @@ impl Actor {
         }
         self.insert(replaced);
     }
-
-    /// Tells this node's sessions and other nodes where an instance can be called.
-    fn reached(&mut self, instance: &Instance, address: String) {
-        instance.reached_at(Some(address));
-        let session = self.sessions.get(&instance.session);
-        let patterns = session.into_iter().flat_map(|session| &session.patterns);
-        let patterns: Vec<Pattern> = patterns.cloned().collect();
-        for pattern in patterns {
-            if self.membership.is_some()
-                && let Some(member) = self.member(&pattern, instance.id)
-            {
-                let (key, record) = membership::record(member);
-                self.local.push((key, Some(record)));
-            }
-            self.changed.push(pattern);
-        }
-    }
-
-    /// A member with what the calls of the one have told in whose place it comes.
-    fn continued(&self, member: Member) -> Member {
-        match self.member(&member.pattern, member.instance.id) {
-            Some(known) => member.after(known),
-            None => member,
-        }
-    }
-
-    fn member(&self, pattern: &Pattern, id: InstanceId) -> Option<&Arc<Member>> {
-        self.table.get(pattern.as_str())?.get(&id)
-    }
-
-    fn insert(&mut self, member: Arc<Member>) {
-        let pattern = member.pattern.clone();
-        if let Some(older) = self.member(&pattern, member.id()).cloned()
-            && let Some(session) = self.sessions.get_mut(&older.instance.session)
-        {
-            session.patterns.remove(&pattern);
-        }
-        let session = self.sessions.entry(member.instance.session).or_default();
-        session.patterns.insert(pattern);
-        self.put(member);
-    }
-
-    /// Removes a pattern that is still the session's own; false if it is not.
-    fn remove(&mut self, session: u64, pattern: &Pattern, changes: &mut Vec<Change>) -> bool {
-        let Some(members) = self.table.get(pattern.as_str()) else {
-            return false;
-        };
-        let own = |member: &&Arc<Member>| member.instance.session == session;
-        let Some(id) = members.iter().find(own).map(|member| member.instance.id) else {
-            return false;
-        };
-        self.take_out(pattern, id);
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.patterns.remove(pattern);
-        }
-        changes.push(Change::remove(pattern, id));
-        if self.membership.is_some() {
-            let pattern = pattern.clone();
-            let instance = id;
-            self.local.push((Key { pattern, instance }, None));
-        }
-        true
-    }
-
-    fn remove_session(&mut self, session: u64, changes: &mut Vec<Change>) {
-        let Some(Session { patterns }) = self.sessions.remove(&session) else {
-            return;
-        };
-        for pattern in patterns {
-            self.remove(session, &pattern, changes);
-        }
-    }
-
-    fn begin_grace(&mut self, session: u64) {
-        self.graces.insert((Instant::now() + self.grace, session));
-    }
-
-    /// Removes what did not come back in time.
-    fn end_graces(&mut self, now: Instant) {
-        let mut changes = Vec::new();
-        while let Some(&(at, session)) = self.graces.first()
-            && at <= now
-        {
-            self.graces.pop_first();
-            if self.may_be_elsewhere(session) {
-                self.graces.insert((now + UNKNOWN, session));
-                continue;
-            }
-            self.remove_session(session, &mut changes);
-        }
-        if changes.is_empty() {
-            return;
-        }
-        tracing::info!(
-            routes = changes.len(),
-            "removed routes whose instances did not return within the grace"
-        );
-        // The loss is logged, and what stays in the store ends with the next grace.
-        let _ = self.make_durable(&changes);
-        self.publish();
-        self.replicate();
-    }
-
-    /// Whether instances of the node's last start may have registered at other nodes, of
-    /// which nothing is known as long as Redis is away.
-    fn may_be_elsewhere(&self, session: u64) -> bool {
-        let knows_others = |membership: &Membership| membership.knows_others();
-        if self.membership.as_ref().is_none_or(knows_others) {
-            return false;
-        }
-        let pattern = self
-            .sessions
-            .get(&session)
-            .and_then(|it| it.patterns.iter().next());
-        let members = pattern.and_then(|pattern| self.table.get(pattern.as_str()));
-        members.is_some_and(|members| {
-            let mut members = members.iter().map(|member| &member.instance);
-            members.any(|instance| instance.session == session && instance.is_restored())
-        })
-    }
-
-    /// Shows a member in the next snapshot, in the place of the one of the same instance.
-    fn put(&mut self, member: Arc<Member>) {
-        let pattern = member.pattern.clone();
-        if let Some(older) = self.member(&pattern, member.id()).cloned() {
-            self.parties.leave(&older.instance);
-        }
-        self.parties.enter(&member.instance);
-        let members = self.table.get(pattern.as_str()).cloned();
-        let members = members.unwrap_or_default().with(member);
-        self.table.insert(pattern.clone(), members);
-        self.changed.push(pattern);
-    }
-
-    /// Leaves an instance of a pattern out of the next snapshot.
-    fn take_out(&mut self, pattern: &Pattern, id: InstanceId) {
-        let Some(members) = self.table.get(pattern.as_str()) else {
-            return;
-        };
-        let rest = members.without(&id);
-        if let Some(known) = members.get(&id) {
-            self.parties.leave(&known.instance);
-        }
-        match rest.is_empty() {
-            true => drop(self.table.remove(pattern.as_str())),
-            false => drop(self.table.insert(pattern.clone(), rest)),
-        }
-        self.changed.push(pattern.clone());
-    }
-
-    fn publish(&mut self) {
-        self.published.store(Arc::new(self.table.clone()));
-        let mut changed = mem::take(&mut self.changed);
-        changed.sort_unstable();
-        changed.dedup();
-        // Nobody may be listening.
-        let _ = match changed.len() {
-            0 => return,
-            1..=LISTED => self.changes.send(Changes::Of(changed.into())),
-            _ => self.changes.send(Changes::Many),
-        };
-    }
-}
-
-/// Whether a registration may take the place of an earlier one of the same instance. A
-/// later one of the same process does. The connection that it had before is of no more use
-/// to it, unless it has said that it is: then the instance ends it itself.
-fn may_replace(known: &Member, member: &Member) -> Result<(), Failure> {
-    let (id, pattern) = (member.instance.id, &member.pattern);
-    if known.incarnation > member.incarnation {
-        let message = format!("the instance {id} has registered \"{pattern}\" anew since");
-        return Err(refused(Code::BadRequest, message));
-    }
-    if !known.instance.is_elsewhere()
-        && let Some(link) = known.instance.link()
-        && known.instance.session != member.instance.session
-        && !known.instance.is_moving()
-    {
-        link.close(
-            Close::Replaced,
-            "the instance came back on another connection",
-        );
-    }
-    Ok(())
 }
 
 fn refused(code: Code, message: String) -> Failure {

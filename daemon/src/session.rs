@@ -1,23 +1,22 @@
 //! One connection's control plane: the greeting, registrations, and leaving, of either
 //! side. Its calls go through the [switch](crate::switch).
 
+mod greeting;
+mod queries;
+mod registering;
+mod standing;
 mod told_rules;
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use nano_client::identity_of;
 use nano_routing::Pattern;
-use nano_tls::{Credentials, Distrust, Kind};
+use nano_tls::Credentials;
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
-    control::{self, ControlError, ControlReceiver, ControlSender},
-    inspect::{LONGEST_WATCH, ListRoutes},
-    lane::{Link, LinkConfig},
-    message::{
-        ADDRESS_LIMIT, Control, Hello, Limits, ListenHttp, OLDEST_VERSION, Register, VERSION,
-        Welcome,
-    },
+    control::{ControlError, ControlReceiver, ControlSender},
+    inspect::ListRoutes,
+    message::{Control, Limits},
     transport::Close,
 };
 use quinn::Connection;
@@ -29,42 +28,28 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     access::Access,
-    check, explain,
     go_nano::GoNano,
-    listing,
-    quota::{Permit, Quotas, Resource, Usage},
-    reach::{Listening, Reach},
+    quota::{Permit, Quotas, Usage},
+    reach::Reach,
     registry::{Command, Done, Registry},
     sessions::{Place, Sessions},
-    set_copy,
-    status::{self, AGENT, About},
+    status::{self, About},
     strangers::Strangers,
-    switch::{NodeLink, Switch},
-    table::{Changes, Instance, Member, SocketName},
-    watch::{MayCall, ResolveError, Watches},
+    switch::NodeLink,
+    table::{Changes, Instance},
+    watch::Watches,
 };
 
+use greeting::greet;
+use standing::Standing;
 use told_rules::ToldRules;
 
 /// Longest wait for a peer's greeting.
 const GREETING: Duration = Duration::from_secs(5);
 
-mod standing;
-
-use standing::Standing;
-
 /// Requests of one session that may be under way in the registry; further ones wait on
 /// the wire.
 const REQUESTS: usize = 256;
-
-/// Requests of one session that may wait for a change of the table.
-const WATCHES: usize = 16;
-
-/// When to come back for another.
-const WATCH_RETRY: Duration = Duration::from_secs(1);
-
-/// Changes that come within so long of the last are told together.
-const GATHER: Duration = Duration::from_millis(10);
 
 /// What every session of the node shares.
 pub struct SessionContext {
@@ -181,84 +166,6 @@ struct Session {
     standing: Standing,
 }
 
-/// Learns who the peer is and tells it who we are.
-async fn greet(connection: &Connection, context: &Arc<SessionContext>) -> Result<Session, String> {
-    let identity = identity_of(connection)?;
-    let usage = context.quotas.of(&identity.to_string());
-    let permit = usage.take(Resource::Sessions).map_err(text)?;
-    let (mut sender, mut receiver) = control::accept(connection).await.map_err(text)?;
-    let hello = match receiver.recv().await.map_err(text)? {
-        (_, Control::Hello(hello)) => hello,
-        _ => return Err("its first message is no hello".to_owned()),
-    };
-    let version = common_version(&hello)?;
-    let welcome = Welcome {
-        version,
-        instance: context.node,
-        limits: context.limits,
-        agent: AGENT.to_owned(),
-    };
-    sender
-        .send(0, &Control::Welcome(welcome))
-        .await
-        .map_err(text)?;
-    let config = LinkConfig {
-        own: context.limits,
-        peer: hello.limits,
-        as_caller: Hop::Node,
-        as_callee: Hop::Node,
-        tasks: context.tasks.clone(),
-    };
-    let table = Arc::clone(context.registry.table());
-    let switch = match identity.kind() {
-        Kind::Node => Switch::for_node(table, Arc::clone(&usage)),
-        _ => {
-            let (access, go_nano) = (Arc::clone(&context.access), context.go_nano.clone());
-            Switch::new(table, access, go_nano, Arc::clone(&usage))
-        }
-    };
-    let may_call: MayCall = match identity.kind() {
-        Kind::Node => Box::new(|_| true),
-        _ => {
-            let (access, caller) = (Arc::clone(&context.access), identity.short());
-            Box::new(move |subject| access.may_call(&caller, subject).is_ok())
-        }
-    };
-    let link = Link::start(connection.clone(), config, switch);
-    let place = context.sessions.enter(Arc::clone(&link));
-    let is_node = identity.kind() == Kind::Node;
-    if is_node {
-        place.is_instance();
-        place.has_moved();
-    }
-    Ok(Session {
-        place,
-        is_node,
-        link,
-        sender,
-        receiver,
-        id: hello.instance,
-        usage,
-        _permit: permit,
-        agent: hello.agent,
-        instance: None,
-        requests: FuturesUnordered::new(),
-        watches: FuturesUnordered::new(),
-        is_leaving: false,
-        leaving: None,
-        warned: false,
-        told: false,
-        has_listened: false,
-        reaching: None,
-        told_routes: Watches::new(connection.remote_address().ip(), may_call),
-        told_rules: ToldRules::default(),
-        rules: context.access.revisions(),
-        next_news: Instant::now(),
-        changes: None,
-        standing: Standing::new(&context.credentials, connection),
-    })
-}
-
 impl Session {
     /// Runs to the connection's end; returns the instance that it was, if it was one.
     async fn run(mut self, context: &Arc<SessionContext>) -> Option<Arc<Instance>> {
@@ -335,6 +242,7 @@ impl Session {
         }
     }
 
+    /// Each message is handed to the part of the session that it is for.
     async fn on_message(
         &mut self,
         id: u64,
@@ -342,104 +250,42 @@ impl Session {
         context: &Arc<SessionContext>,
     ) -> Result<(), ControlError> {
         match message {
-            Control::Register(register) => match self.member(register, context) {
-                Ok(member) => {
-                    let asked = Asked::Register(id, member.pattern.clone());
-                    let register = |done| Command::Register { member, done };
-                    self.ask(asked, context, register).await;
-                }
-                Err(failure) => self.refuse(id, failure).await?,
-            },
-            Control::Deregister(pattern) => match (Pattern::parse(&pattern), &self.instance) {
-                (Ok(pattern), Some(instance)) => {
-                    let instance = Arc::clone(instance);
-                    self.told_rules.serves_no_more(&pattern);
-                    let deregister = |done| Command::Deregister {
-                        instance,
-                        pattern,
-                        done,
-                    };
-                    self.ask(Asked::Change(id), context, deregister).await;
-                }
-                (Ok(_), None) => self.sender.send(id, &Control::Done).await?,
-                (Err(error), _) => self.refuse(id, bad_request(error)).await?,
-            },
-            Control::Drain => match &self.instance {
-                Some(instance) => {
-                    self.is_leaving = true;
-                    let instance = Arc::clone(instance);
-                    let leave = |done| Command::Leave { instance, done };
-                    self.ask(Asked::Leave(id), context, leave).await;
-                }
-                None => self.end_calls(id),
-            },
+            Control::Register(register) => self.register(id, register, context).await,
+            Control::Deregister(pattern) => self.deregister(id, &pattern, context).await,
+            Control::Drain => {
+                self.drain(id, context).await;
+                Ok(())
+            }
             Control::Drained => {
                 self.place.drained();
                 self.standing.peer_drained();
+                Ok(())
             }
             Control::Leaving => {
                 if let Some(instance) = &self.instance {
                     instance.moves();
                 }
+                Ok(())
             }
-            Control::AskSet(ask) if self.is_node => {
-                let copy = context.registry.copy(ask.held).await;
-                set_copy::send(&mut self.sender, id, copy).await?;
+            Control::Done if self.warned => {
+                self.place.has_moved();
+                Ok(())
             }
-            Control::AskSet(_) => {
-                let message = "only nodes are told a node's whole set of routes";
-                let failure = Failure::not_sent(Code::Forbidden, Hop::Node, message);
-                self.refuse(id, failure).await?;
+            Control::Listen(advertised) => self.listen(id, advertised, context).await,
+            Control::ListenHttp(listen) => self.listen_http(id, listen).await,
+            Control::AskSet(ask) => self.copy_set(id, ask, context).await,
+            Control::Resolve(subject) => self.resolve(id, &subject, context).await,
+            Control::Forget(subject) => {
+                self.told_routes.forget(&subject);
+                Ok(())
             }
-            Control::Listen(advertised) => self.listen(id, advertised, context).await?,
-            Control::ListenHttp(listen) => self.listen_http(id, listen).await?,
-            Control::Resolve(subject) => {
-                // Before the table is looked at, lest a change come in between.
-                self.changes
-                    .get_or_insert_with(|| context.registry.changes());
-                let table = Arc::clone(&context.registry.table().load());
-                match self.told_routes.resolve(&subject, &table) {
-                    Ok(messages) => {
-                        for message in messages {
-                            let is_answer = matches!(message, Control::Resolved(_));
-                            let id = if is_answer { id } else { 0 };
-                            self.sender.send(id, &message).await?;
-                        }
-                    }
-                    Err(error) => self.refuse(id, unanswered(&error)).await?,
-                }
-            }
-            Control::Forget(subject) => self.told_routes.forget(&subject),
-            Control::ListRoutes(list) => match list.unless {
-                Some(known) if known == context.registry.table().revision() => {
-                    self.watch(id, list, known, context).await?;
-                }
-                _ => self.list(id, &list, context).await?,
-            },
+            Control::ListRoutes(list) => self.list_or_watch(id, list, context).await,
             Control::GetStatus => {
                 let status = Box::new(status::status(context));
-                self.sender.send(id, &Control::Status(status)).await?;
+                self.sender.send(id, &Control::Status(status)).await
             }
-            Control::Explain(question) => {
-                let peer = self.link.connection().remote_address().ip();
-                match explain::explain(context, &question, peer) {
-                    Ok(explained) => {
-                        let explained = Box::new(explained);
-                        self.sender.send(id, &Control::Explained(explained)).await?;
-                    }
-                    Err(failure) => self.refuse(id, failure).await?,
-                }
-            }
-            Control::CheckPattern(question) => {
-                match check::check(context, self.usage.identity(), &question) {
-                    Ok(checked) => {
-                        let checked = Box::new(checked);
-                        self.sender.send(id, &Control::Checked(checked)).await?;
-                    }
-                    Err(failure) => self.refuse(id, failure).await?,
-                }
-            }
-            Control::Done if self.warned => self.place.has_moved(),
+            Control::Explain(question) => self.explain(id, &question, context).await,
+            Control::CheckPattern(question) => self.check(id, &question, context).await,
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
@@ -452,181 +298,12 @@ impl Session {
             | Control::Status(_)
             | Control::Explained(_)
             | Control::CallRules(_)
-            | Control::Checked(_) => {}
+            | Control::Checked(_) => Ok(()),
         }
-        Ok(())
-    }
-
-    /// Finds out whether an instance can be called without a node; once a session, lest a
-    /// peer have others dialled again and again.
-    async fn listen(
-        &mut self,
-        id: u64,
-        advertised: Option<String>,
-        context: &Arc<SessionContext>,
-    ) -> Result<(), ControlError> {
-        let is_instance = self.instance.is_some() && self.reaching.is_none() && !self.has_listened;
-        let length = advertised.as_ref().map_or(0, String::len);
-        if !is_instance || length > ADDRESS_LIMIT {
-            let message = format!(
-                "an instance may say once where it listens, when it has registered, in at most \
-                 {ADDRESS_LIMIT} bytes"
-            );
-            let failure = Failure::not_sent(Code::BadRequest, Hop::Node, message);
-            return self.refuse(id, failure).await;
-        }
-        self.has_listened = true;
-        let listening = Listening {
-            identity: identity_of(self.link.connection()).map_err(ControlError::Ended)?,
-            instance: self.id,
-            seen: self.link.connection().remote_address(),
-            advertised,
-        };
-        let context = Arc::clone(context);
-        let confirm = async move { context.reach.confirm(&listening).await };
-        self.reaching = Some(Box::pin(confirm));
-        Ok(())
-    }
-
-    /// Notes where go-nano callers may be sent. It is not dialled: who cannot reach it comes
-    /// back to the node.
-    async fn listen_http(&mut self, id: u64, listen: ListenHttp) -> Result<(), ControlError> {
-        let Some(instance) = &self.instance else {
-            let message = "an instance may say where it takes HTTP, when it has registered";
-            return self.refuse(id, bad_request(message)).await;
-        };
-        let seen = self.link.connection().remote_address().ip().to_canonical();
-        let is_local = listen.host.is_none() && seen.is_loopback();
-        let address = match listen.host {
-            Some(host) if host.contains(':') => format!("[{host}]:{}", listen.port),
-            Some(host) => format!("{host}:{}", listen.port),
-            None => SocketAddr::new(seen, listen.port).to_string(),
-        };
-        match address.parse() {
-            Ok(address) => instance.listens_to_http(SocketName { address, is_local }),
-            Err(reason) => {
-                let message = format!("{address:?} is no host and port to take HTTP at: {reason}");
-                self.refuse(id, bad_request(message)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the peer the next of what has become of what it holds; one thing a turn, so that
-    /// requests and acknowledgements go on between.
-    async fn tell(&mut self, context: &SessionContext) -> Result<(), ControlError> {
-        let table = Arc::clone(&context.registry.table().load());
-        if let Some(message) = self.told_routes.news(&table) {
-            self.sender.send(0, &message).await?;
-        }
-        if !self.told_routes.has_news() {
-            self.next_news = Instant::now() + GATHER;
-        }
-        if self.told_routes.is_empty() {
-            self.changes = None;
-        }
-        Ok(())
-    }
-
-    async fn on_acknowledged(
-        &mut self,
-        asked: Asked,
-        result: Result<(), Failure>,
-        context: &SessionContext,
-    ) -> Result<(), ControlError> {
-        match (asked, result) {
-            (Asked::Register(id, pattern), Ok(())) => {
-                let rules = context.access.rules_whole();
-                let messages = self.told_rules.serves(pattern, rules);
-                self.send_all(messages).await?;
-                self.sender.send(id, &Control::Done).await
-            }
-            (Asked::Change(id), Ok(())) => self.sender.send(id, &Control::Done).await,
-            (Asked::Register(id, _) | Asked::Change(id), Err(failure)) => {
-                self.refuse(id, failure).await
-            }
-            (Asked::Leave(id), result) => {
-                if let Err(error) = result {
-                    tracing::warn!(identity = self.usage.identity(), %error, "leaving was not recorded");
-                }
-                self.end_calls(id);
-                Ok(())
-            }
-            (Asked::Dismissal, result) => {
-                if let Err(error) = result {
-                    tracing::warn!(identity = self.usage.identity(), %error, "a dismissal was not recorded");
-                }
-                self.link.drain();
-                Ok(())
-            }
-        }
-    }
-
-    /// Has a peer leave that is not to be trusted any more: its routes go at once, what it is
-    /// asked and asks is ended.
-    async fn dismiss(
-        &mut self,
-        why: &Distrust,
-        context: &SessionContext,
-    ) -> Result<(), ControlError> {
-        let peer = self.link.connection().remote_address();
-        tracing::warn!(%peer, identity = self.usage.identity(), %why, "ending a session");
-        self.is_leaving = true;
-        self.told = true;
-        match &self.instance {
-            Some(instance) => {
-                let instance = Arc::clone(instance);
-                let leave = |done| Command::Leave { instance, done };
-                self.ask(Asked::Dismissal, context, leave).await;
-            }
-            None => self.link.drain(),
-        }
-        self.sender.send(0, &Control::Drain).await
     }
 
     fn close_dismissed(&self) {
         self.link.close(Close::Refused, &self.standing.reason());
-    }
-
-    /// Answers with a page of the routes, or that there is nothing new to tell of them.
-    async fn list(
-        &mut self,
-        id: u64,
-        list: &ListRoutes,
-        context: &SessionContext,
-    ) -> Result<(), ControlError> {
-        let published = context.registry.table();
-        let page = match list.unless {
-            Some(known) if known == published.revision() => Ok(listing::unchanged(known)),
-            _ => listing::page(published, list),
-        };
-        match page {
-            Ok(page) => self.sender.send(id, &Control::Routes(page)).await,
-            Err(failure) => self.refuse(id, failure).await,
-        }
-    }
-
-    /// Lists the routes once the table is another, or later.
-    async fn watch(
-        &mut self,
-        id: u64,
-        list: ListRoutes,
-        known: u64,
-        context: &SessionContext,
-    ) -> Result<(), ControlError> {
-        if self.watches.len() >= WATCHES {
-            let message = format!("the session has {WATCHES} lists that wait for a change");
-            let failure = Failure::not_sent(Code::Overloaded, Hop::Node, message);
-            return self.refuse(id, failure.retry_after(WATCH_RETRY)).await;
-        }
-        let mut revisions = context.registry.table().revisions();
-        self.watches.push(Box::pin(async move {
-            let is_other = |revision: &u64| *revision != known;
-            // Whatever has come of it is seen when the list is made.
-            let _ = timeout(LONGEST_WATCH, revisions.wait_for(is_other)).await;
-            (id, list)
-        }));
-        Ok(())
     }
 
     /// Gives the peer no more calls.
@@ -662,32 +339,6 @@ impl Session {
         let refused = Control::Refused(Box::new(failure));
         self.sender.send(id, &refused).await
     }
-
-    /// What a registration adds to the table. With the first one the peer becomes an
-    /// instance.
-    fn member(&mut self, register: Register, context: &SessionContext) -> Result<Member, Failure> {
-        let pattern = Pattern::parse(&register.pattern).map_err(bad_request)?;
-        if self.is_leaving || self.link.is_draining() {
-            let message = "the instance is leaving";
-            return Err(Failure::not_sent(Code::Draining, Hop::Node, message));
-        }
-        let permit = self.usage.take(Resource::Patterns)?;
-        let census = context.registry.table().census();
-        let instance = self.instance.get_or_insert_with(|| {
-            self.place.is_instance();
-            let link = Arc::clone(&self.link);
-            let identity = self.usage.identity().to_owned();
-            Arc::new(Instance::connected(self.id, identity, link, census))
-        });
-        Ok(Member {
-            instance: Arc::clone(instance),
-            pattern,
-            policy: register.policy,
-            incarnation: register.incarnation,
-            permit: Some(permit),
-            figures: Arc::default(),
-        })
-    }
 }
 
 async fn confirmed(reaching: &mut Option<Reaching>) -> String {
@@ -712,35 +363,11 @@ async fn next(changes: &mut Option<broadcast::Receiver<Changes>>) -> Changes {
     }
 }
 
-fn unanswered(error: &ResolveError) -> Failure {
-    let code = match error {
-        ResolveError::Subject(_) => Code::BadRequest,
-        ResolveError::Forbidden(_) => Code::Forbidden,
-        ResolveError::TooMany => Code::Overloaded,
-    };
-    Failure::not_sent(code, Hop::Node, error.to_string())
-}
-
-fn common_version(hello: &Hello) -> Result<u16, String> {
-    if hello.oldest > VERSION || hello.version < OLDEST_VERSION {
-        return Err(format!(
-            "it speaks versions {} to {} of the protocol, this node {OLDEST_VERSION} to {VERSION}",
-            hello.oldest, hello.version
-        ));
-    }
-    Ok(hello.version.min(VERSION))
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
-}
-
-fn bad_request(error: impl std::fmt::Display) -> Failure {
-    let message = format!("the pattern is none: {error}");
-    Failure::not_sent(Code::BadRequest, Hop::Node, message)
-}
-
 fn unavailable() -> Failure {
     let message = "the node's registry has stopped";
     Failure::not_sent(Code::Draining, Hop::Node, message)
+}
+
+fn bad_request(message: impl Into<Cow<'static, str>>) -> Failure {
+    Failure::not_sent(Code::BadRequest, Hop::Node, message)
 }

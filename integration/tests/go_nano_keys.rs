@@ -136,9 +136,16 @@ async fn what_is_no_key_of_go_nano_is_left_alone() {
     set(redis, "session:1", "some text").await;
     set(redis, "cache:far", "192.0.2.1:80").await;
     set(redis, "no pattern", "127.0.0.1:80").await;
-    let push = redis::cmd("RPUSH").arg("queue:mail").arg("one").arg("two").to_owned();
+    let push = redis::cmd("RPUSH")
+        .arg("queue:mail")
+        .arg("one")
+        .arg("two")
+        .to_owned();
     redis.ask::<()>(&push).await;
-    let binary = redis::cmd("SET").arg("binary:1").arg(b"\xff\xfe").to_owned();
+    let binary = redis::cmd("SET")
+        .arg("binary:1")
+        .arg(b"\xff\xfe")
+        .to_owned();
     redis.ask::<()>(&binary).await;
     let _service = GoService::named(cluster.nodes[0].http, "queue:mail", "mail").await;
     let _other = GoService::named(cluster.nodes[0].http, "session:1", "session").await;

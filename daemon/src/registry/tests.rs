@@ -5,6 +5,8 @@
 use nano_routing::Figures;
 use nano_wire::message::Policy;
 
+use nano_wire::InstanceId;
+
 use super::*;
 use crate::{
     quota,
