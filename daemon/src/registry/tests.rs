@@ -3,9 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
 use nano_routing::Figures;
-use nano_wire::message::Policy;
-
-use nano_wire::InstanceId;
+use nano_wire::{InstanceId, message::Policy};
 
 use super::*;
 use crate::{
