@@ -209,16 +209,29 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// If it lies outside of the allowed networks, or is of this machine and they are on another.
-    pub fn may_dial(&self, target: IpAddr, by: Option<IpAddr>) -> Result<(), Failure> {
+    /// If it lies outside of the allowed networks, or is of this machine and they are on another, or
+    /// the name is none of this machine's.
+    pub fn may_dial(
+        &self,
+        target: IpAddr,
+        address: &HttpAddress,
+        by: Option<IpAddr>,
+    ) -> Result<(), Failure> {
         let target = target.to_canonical();
         if !self.targets.contains(target) {
             return Err(forbidden(format!(
                 "{target} is in none of the networks that allowed_targets of the node has"
             )));
         }
+        let is_here = target.is_loopback() || target.is_unspecified();
+        if is_here && !address.may_be_here() {
+            return Err(forbidden(format!(
+                "{address} leads to {target}, and is no name of this machine: register the IP \
+                 address or localhost"
+            )));
+        }
         let is_far = by.is_some_and(|by| !by.to_canonical().is_loopback());
-        if is_far && (target.is_loopback() || target.is_unspecified()) {
+        if is_here && is_far {
             return Err(forbidden(format!(
                 "{target} is of this machine, and who registers it is on another"
             )));

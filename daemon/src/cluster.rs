@@ -45,7 +45,7 @@ pub use head::{Fingerprint, Head};
 pub use record::{Boot, Key, Kind, Record};
 pub use redis::{
     GoNanoKeys, Kept, Look, Mirrored, Redis, RedisAccess, RedisAccessError, RedisFiles,
-    RedisOptions, RedisTls, RedisUrl, RedisUrlError,
+    RedisOptions, RedisTls, RedisUrl, RedisUrlError, may_be_kept,
 };
 pub use replica::{Input, Replica};
 pub use rules::Rules;

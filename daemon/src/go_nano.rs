@@ -8,13 +8,17 @@ mod lookups;
 mod mirror;
 mod reader;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{join, sync::mpsc, time::Instant};
+use tokio::{
+    join,
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Boot, GoNanoKeys},
+    cluster::{Boot, GoNanoKeys, RedisOptions},
     quota::Usage,
     registrar::Registrar,
 };
@@ -26,6 +30,9 @@ use reader::Reader;
 /// Subjects that wait to be looked up.
 const WAITING: usize = 256;
 
+/// Longest wait of an HTTP call for that.
+const LOOKING_UP: Duration = Duration::from_millis(250);
+
 /// What is done with the keys of go-nano servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum GoNanoSharing {
@@ -36,6 +43,14 @@ pub enum GoNanoSharing {
     Read,
     /// They become routes, and own services that can be reached over HTTP become such keys.
     Mirror,
+}
+
+/// Where the keys are.
+pub struct GoNanoOptions {
+    /// What is done with them.
+    pub sharing: GoNanoSharing,
+    /// Their Redis.
+    pub redis: RedisOptions,
 }
 
 /// Asks for subjects that no route matches.
@@ -55,19 +70,21 @@ impl GoNano {
     /// What asks, and what is to be run for it. Routes are counted for `usage`.
     #[must_use]
     pub fn new(
-        sharing: GoNanoSharing,
-        keys: GoNanoKeys,
+        options: &GoNanoOptions,
         boot: Boot,
         registrar: Arc<Registrar>,
         usage: Arc<Usage>,
     ) -> (Arc<Self>, GoNanoTask) {
         let lookups = Arc::new(Lookups::default());
-        let keys = Arc::new(keys);
         let (sender, subjects) = mpsc::channel(WAITING);
-        let mirror = (sharing == GoNanoSharing::Mirror)
-            .then(|| Mirror::new(Arc::clone(&keys), boot, registrar.registry.clone()));
+        // Each has a connection of its own, lest one hold the other up.
+        let keys = || GoNanoKeys::new(&options.redis);
+        let is_local = options.redis.access.url.is_local();
+        let mirror = (options.sharing == GoNanoSharing::Mirror)
+            .then(|| Mirror::new(keys(), boot, registrar.registry.clone(), is_local));
+        let reader = Reader::new(keys(), Arc::clone(&lookups), registrar, usage, is_local);
         let task = GoNanoTask {
-            reader: Reader::new(keys, Arc::clone(&lookups), registrar, usage),
+            reader,
             mirror,
             subjects,
         };
@@ -75,8 +92,19 @@ impl GoNano {
         (Arc::new(Self { lookups, subjects }), task)
     }
 
-    /// Whether it is not known yet that no go-nano server knows a subject, which is in its one form.
-    /// If it was not looked up of late, it is from now on.
+    /// Waits until it is known whether a go-nano server knows a subject, or it takes too long.
+    pub async fn look_up(&self, subject: &str) {
+        let until = Instant::now() + LOOKING_UP;
+        loop {
+            let ended = pin!(self.lookups.ended());
+            if !self.is_looking_up(subject) || timeout_at(until, ended).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether it may be that a go-nano server knows a subject, which is in its one form. If it was
+    /// not looked up of late, it is from now on.
     #[must_use]
     pub fn is_looking_up(&self, subject: &str) -> bool {
         self.lookups.is_open(subject, Instant::now(), || {

@@ -14,9 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{self, Access, AccessError},
-    cluster::{Boot, GoNanoKeys, Identity, RedisAccessError, RedisOptions, Settings},
+    cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
-    go_nano::{GoNano, GoNanoSharing},
+    go_nano::{GoNano, GoNanoOptions, GoNanoSharing},
     lag,
     listen::{
         self, BindError, Listeners,
@@ -132,7 +132,7 @@ impl Node {
             max_body: config.max_body as u64,
         };
         let place_of_node = place(&config, &trust, boot, listeners.quic)?;
-        let go_nano_keys = go_nano_keys(&config, place_of_node.as_ref())?;
+        let go_nano = go_nano(&config, place_of_node.as_ref())?;
         let joined = place_of_node.map(|(identity, redis)| {
             let place = Place {
                 identity,
@@ -183,10 +183,9 @@ impl Node {
             upstreams,
             own: listeners.http,
         });
-        let shared = go_nano_keys.map(|keys| {
+        let shared = go_nano.map(|options| {
             let usage = quotas.of(access::HTTP_LOCAL);
-            let sharing = config.go_nano_keys;
-            GoNano::new(sharing, keys, boot, Arc::clone(&registrar), usage)
+            GoNano::new(&options, boot, Arc::clone(&registrar), usage)
         });
         let (go_nano, go_nano_task) = shared.unzip();
         let callers = Callers::new(
@@ -251,6 +250,8 @@ impl Node {
                 Ok(node)
             }
             Err(error) => {
+                // It holds the registry, which is waited for.
+                drop(go_nano_task);
                 node.accepting.cancel();
                 node.serving.cancel();
                 node.join();
@@ -384,6 +385,8 @@ impl Node {
                 .spawn(move || {
                     let _tell_if_it_ends = failed.drop_guard();
                     runtime.block_on(thread.run());
+                    // The system may still be looking for the address of a name.
+                    runtime.shutdown_background();
                 })
                 .map_err(StartError::Thread)?;
             self.threads.push(thread);
@@ -444,10 +447,10 @@ fn place(
 }
 
 /// The keys of go-nano servers, if they are shared.
-fn go_nano_keys(
+fn go_nano(
     config: &Config,
     place: Option<&(Identity, RedisOptions)>,
-) -> Result<Option<GoNanoKeys>, StartError> {
+) -> Result<Option<GoNanoOptions>, StartError> {
     if config.go_nano_keys == GoNanoSharing::Off {
         return Ok(None);
     }
@@ -455,7 +458,10 @@ fn go_nano_keys(
     if redis.access.url.is_cluster() {
         return Err(StartError::GoNano("--redis names a cluster"));
     }
-    Ok(Some(GoNanoKeys::new(redis)))
+    Ok(Some(GoNanoOptions {
+        sharing: config.go_nano_keys,
+        redis: redis.clone(),
+    }))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -80,7 +80,7 @@ impl Registrar {
         self.access.may_register(by.identity, pattern.as_str())?;
         // A name without an address is looked at when it has one, as it is each time it is dialled.
         for found in address.resolve().await {
-            self.access.may_dial(found.ip(), by.ip)?;
+            self.access.may_dial(found.ip(), address, by.ip)?;
         }
         if address.leads_to(self.own).await {
             let message = format!(

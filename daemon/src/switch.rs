@@ -191,6 +191,16 @@ impl Switch {
         attempt.give_to_one(pattern, members)
     }
 
+    /// Waits until it is known whether there is a route for a subject, in its one form, where that
+    /// is not known.
+    pub async fn look_up(&self, subject: &str) {
+        if let Some(go_nano) = &self.go_nano
+            && self.table.load().longest_match(subject).is_none()
+        {
+            go_nano.look_up(subject).await;
+        }
+    }
+
     /// The shortest deadline that those who serve a subject, in its one form, declare for calls
     /// that name none.
     pub fn declared_deadline(&self, subject: &str) -> Option<Duration> {

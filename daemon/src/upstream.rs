@@ -144,6 +144,8 @@ impl Upstreams {
             .spawn(move || {
                 let _tell_if_it_ends = failed.drop_guard();
                 runtime.block_on(stopped.cancelled());
+                // The system may still be looking for the address of a name.
+                runtime.shutdown_background();
             })?;
         Ok((upstreams, ProbeThread { thread, stop }))
     }

@@ -24,5 +24,5 @@ pub use headers::{HOPS_HEADER, TIMEOUT_HEADER, hops, reached_by, timeout, trace}
 pub use host_port::HostPort;
 pub use message::Message;
 pub use registration::Registration;
-pub use response::{Answer, JSON, failed, succeeded, wants_body};
+pub use response::{Answer, JSON, failed, succeeded, told_failure, wants_body};
 pub use service_answer::ServiceAddress;

@@ -11,12 +11,15 @@ use hyper::{
     HeaderMap, Response, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use nano_wire::{Code, Encoding, Failure, Hop, failure::FailureData};
+use nano_wire::{Certainty, Code, Encoding, Failure, Hop, failure::FailureData};
 use serde::{Serialize, de::IgnoredAny};
 
 /// The type of JSON.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+const ERROR: &str = "nano-error";
+const CERTAINTY: &str = "nano-certainty";
 
 /// Whether the client can use the body of a failure.
 #[must_use]
@@ -32,6 +35,22 @@ pub struct Answer {
     pub content_type: Option<HeaderValue>,
     /// The whole body.
     pub body: Bytes,
+    /// How the call failed, if the service says so as nanod does.
+    pub failed: Option<(Code, Certainty)>,
+}
+
+/// How a call failed, as [`failed`] tells it in a response's headers. What got as far as to be
+/// answered was sent.
+#[must_use]
+pub fn told_failure(headers: &HeaderMap) -> Option<(Code, Certainty)> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (code, certainty) = (text(ERROR)?, text(CERTAINTY)?);
+    let code = Code::all().find(|known| known.name() == code)?;
+    let certainty = Certainty::all().find(|known| known.name() == certainty)?;
+    Some(match certainty {
+        Certainty::NotSent => (code, Certainty::Refused),
+        known => (code, known),
+    })
 }
 
 impl Answer {
@@ -46,6 +65,7 @@ impl Answer {
             status: StatusCode::OK,
             content_type: Some(content_type),
             body,
+            failed: None,
         }
     }
 }
@@ -83,9 +103,9 @@ pub fn failed(failure: &Failure, subject: Option<&str>, with_body: bool) -> Resp
     *response.status_mut() = StatusCode::from_u16(failure.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert("nano-error", HeaderValue::from_static(failure.code.name()));
+    headers.insert(ERROR, HeaderValue::from_static(failure.code.name()));
     let certainty = HeaderValue::from_static(failure.certainty.name());
-    headers.insert("nano-certainty", certainty);
+    headers.insert(CERTAINTY, certainty);
     if let Some(millis) = failure.retry_after_ms {
         headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
     }

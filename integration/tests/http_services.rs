@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use nano_client::{Certainty, Client, Code};
+use nano_client::{Certainty, Client, Code, Context, HandlerError, Policy, Service};
 use nano_integration::{
-    Cluster, Node, Response,
-    go_nano::{GoAnswer, GoService},
+    ANY, Cluster, Node, Response,
+    go_nano::{GoAnswer, GoHttp, GoService},
     until,
 };
 use serde_json::{Value, json};
@@ -287,4 +287,62 @@ async fn a_large_body_of_the_library_reaches_it_whole() {
     let error = refused.unwrap_err();
     assert_eq!(error.code, Code::BadRequest);
     assert_eq!(error.certainty, Certainty::NotSent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_of_the_subject_that_it_is_sent_to() {
+    let node = Node::start().await;
+    let service = GoService::named(node.http, "a:1", "one").await;
+    let client = node.client().await;
+    let same = json!({"pattern": "a:1"});
+    assert!(client.act::<_, Value>("a:1", &same).await.is_ok());
+    let handled = service.handled();
+    let other = json!({"Pattern": "a:1,b:2"});
+    let refused = client.act::<_, Value>("a:1", &other).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.code, Code::BadRequest, "{error}");
+    assert_eq!(error.certainty, Certainty::NotSent, "{error}");
+    assert_eq!(service.handled(), handled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_service_of_nanod_refuses_is_passed_on() {
+    let node = Node::start().await;
+    let waits = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&waits);
+    let wait = move |_: Context, _: Value| {
+        let held = Arc::clone(&held);
+        async move {
+            held.acquire().await.expect("it stays open").forget();
+            Ok::<_, HandlerError>(json!({}))
+        }
+    };
+    let policy = Policy {
+        max_concurrent: Some(1),
+        ..Policy::default()
+    };
+    let builder = Service::builder().policy(policy).on("a:1", wait);
+    let elsewhere = Node::start().await;
+    let builder = builder.http(ANY);
+    let service = builder.start(elsewhere.options()).await.unwrap();
+    let body = json!({"Pattern": "a:1", "ServiceAddress": service.http().unwrap()});
+    let http = GoHttp::default();
+    let registered = http.post(node.http, "/register", body.to_string()).await;
+    assert_eq!(registered.unwrap().status, 200);
+    let client = node.client().await;
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.act::<_, Value>("a:1", &json!({})).await }
+    });
+    let refused = until("a call to be refused", async || {
+        let message = json!({});
+        let ended = client.act::<_, Value>("a:1", &message);
+        let soon = std::time::Duration::from_millis(500);
+        tokio::time::timeout(soon, ended).await.ok()?.err()
+    })
+    .await;
+    assert_eq!(refused.code, Code::Overloaded, "{refused}");
+    assert_eq!(refused.certainty, Certainty::Refused, "{refused}");
+    waits.add_permits(10);
+    assert!(first.await.unwrap().is_ok());
 }

@@ -9,8 +9,8 @@ use nano_client::{
     CallError, Certainty, Client, Code, ConnectError, Context, HandlerError, Hop, Service,
 };
 use nano_integration::{
-    Authority, Cluster, Load, Node, Peer, Response, RulesFile, ask, named, nanod, until,
-    until_status,
+    Authority, Cluster, Load, Node, Peer, Response, RulesFile, ask, go_nano::GoService, named,
+    nanod, until, until_status,
 };
 use nano_tls::{Expect, Identity};
 use nano_wire::{message::Control, transport};
@@ -507,6 +507,34 @@ async fn what_is_stored_is_subject_to_the_rules_of_the_next_start() {
         ask(&client, "b:1").await.unwrap_err().code,
         Code::NoInstance
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_over_http_comes_back_with_the_rules() {
+    const OWNED: &str = "[[own]]\nprefix = \"a:1\"\nidentity = \"service/owner\"\n";
+    let mut scene = Scene::start("").await;
+    let _service = GoService::named(scene.node.http, "a:1", "one").await;
+    let answered = async |node: &Node, status: u16| {
+        until("the status to be answered", async || {
+            let answer = node.http().post(&json!({"Pattern": "a:1"})).await;
+            (answer.status == status).then_some(())
+        })
+        .await;
+    };
+    answered(&scene.node, 200).await;
+    scene.change(OWNED);
+    answered(&scene.node, 404).await;
+    scene.change("");
+    answered(&scene.node, 200).await;
+
+    // It registers only once, so it is kept over a start too.
+    scene.change(OWNED);
+    answered(&scene.node, 404).await;
+    scene.node.process.kill().await;
+    scene.node = scene.node.start_again().await;
+    answered(&scene.node, 404).await;
+    scene.change("");
+    answered(&scene.node, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -305,6 +305,11 @@ impl fmt::Display for Code {
 }
 
 impl Certainty {
+    /// Every one, from the least that may have happened to the most.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter()
+    }
+
     const ALL: [Self; 4] = [
         Self::NotSent,
         Self::Refused,

@@ -158,8 +158,17 @@ fn what_is_dialled_lies_in_the_allowed_networks() {
     let access = access(HttpCallers::Token, "none");
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let public = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    assert!(access.may_dial(here, None).is_ok() && access.may_dial(here, Some(here)).is_ok());
-    assert!(access.may_dial(here, Some(FAR)).is_err());
-    assert!(access.may_dial(FAR, Some(FAR)).is_ok());
-    assert!(access.may_dial(public, Some(here)).is_err());
+    let address = |text: &str| text.parse().expect("an address");
+    let (ip, name) = (address("127.0.0.1:1"), address("example.org:1"));
+    assert!(
+        access.may_dial(here, &name, Some(here)).is_err(),
+        "a name of elsewhere"
+    );
+    assert!(access.may_dial(FAR, &name, None).is_ok());
+    assert!(
+        access.may_dial(here, &ip, None).is_ok() && access.may_dial(here, &ip, Some(here)).is_ok()
+    );
+    assert!(access.may_dial(here, &ip, Some(FAR)).is_err());
+    assert!(access.may_dial(FAR, &ip, Some(FAR)).is_ok());
+    assert!(access.may_dial(public, &ip, Some(here)).is_err());
 }

@@ -33,7 +33,7 @@ use super::{
 
 pub use access::{RedisAccess, RedisAccessError, RedisFiles, RedisTls};
 use complaints::{Cause, Complaints};
-pub use go_nano::{GoNanoKeys, Kept, Mirrored};
+pub use go_nano::{GoNanoKeys, Kept, Mirrored, may_be_kept};
 use log::Position;
 use provider::{Connection, Provider};
 use scripts::{Executed, Scripts};
@@ -48,6 +48,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(800);
 
 /// Where Redis is, and what is ours in it.
+#[derive(Clone)]
 pub struct RedisOptions {
     /// Where it is, and how to get in.
     pub access: RedisAccess,

@@ -10,15 +10,17 @@ use std::{
     time::Duration,
 };
 
+use nano_routing::Pattern;
 use nano_wire::inspect::RouteState;
 use redis::RedisResult;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    cluster::{Boot, GoNanoKeys, Mirrored},
+    cluster::{Boot, GoNanoKeys, Mirrored, may_be_kept},
     registry::Registry,
     table::{Member, Table},
     upstream::HttpAddress,
+    watch::is_near_only,
 };
 
 /// From one look at the table to the next, if nothing has changed.
@@ -28,20 +30,23 @@ const PAUSE: Duration = Duration::from_secs(5);
 const GATHER: Duration = Duration::from_millis(100);
 
 pub(super) struct Mirror {
-    keys: Arc<GoNanoKeys>,
+    keys: GoNanoKeys,
     boot: String,
     registry: Registry,
+    /// The Redis is this machine's own: who reads it can call what is on loopback.
+    is_local: bool,
 }
 
 /// Where one pattern of the node's own can be called, best first.
 type Addresses<'t> = BTreeMap<&'t str, Vec<String>>;
 
 impl Mirror {
-    pub(super) fn new(keys: Arc<GoNanoKeys>, boot: Boot, registry: Registry) -> Self {
+    pub(super) fn new(keys: GoNanoKeys, boot: Boot, registry: Registry, is_local: bool) -> Self {
         Self {
             keys,
             boot: boot.to_string(),
             registry,
+            is_local,
         }
     }
 
@@ -68,7 +73,9 @@ impl Mirror {
     async fn write(&self) -> RedisResult<()> {
         let mirrored = self.keys.mirrored().await?;
         let table = Arc::clone(&self.registry.table().load());
-        let own = own_addresses(&table);
+        // What is a go-nano server's own is none of a node's to put there.
+        let read = self.keys.read().await?;
+        let own = self.own_addresses(&table, &read);
         let kept: Vec<_> = mirrored.keys().map(String::as_str).collect();
         let missing = self.keys.missing(&kept).await?;
         for (pattern, addresses) in &own {
@@ -111,11 +118,35 @@ impl Mirror {
                     .is_some_and(|addresses| addresses.contains(&noted.address)),
                 false => self.knows_all() && !self.is_there(&noted.boot),
             };
-            if is_over && !is_held(table, pattern, &noted.address) {
+            // Another node may be about to put what it took over.
+            let is_taken_over =
+                || noted.boot != self.boot && is_held(table, pattern, &noted.address);
+            if is_over && !is_taken_over() {
                 self.keys.remove(pattern, noted).await?;
             }
         }
         Ok(())
+    }
+
+    /// Where the node's own routes can be called over HTTP, but for those that were read.
+    fn own_addresses<'t>(&self, table: &'t Table, read: &HashMap<String, String>) -> Addresses<'t> {
+        let mut own = Addresses::new();
+        let may_be_put = |pattern: &Pattern| may_be_kept(pattern.as_str());
+        for (pattern, members) in table.iter().filter(|(pattern, _)| may_be_put(pattern)) {
+            let own_members = members.iter().filter(|it| !it.instance.is_elsewhere());
+            let read = read.get(pattern.as_str());
+            let addresses = own_members
+                .filter_map(|member| address(member))
+                .filter(|address| read.is_none_or(|read| read != address))
+                .filter(|address| self.is_local || !is_near_only(address));
+            let mut addresses: Vec<_> = addresses.map(str::to_owned).collect();
+            // Those first that other machines can reach.
+            addresses.sort_by_key(|address| is_near_only(address));
+            if !addresses.is_empty() {
+                own.insert(pattern.as_str(), addresses);
+            }
+        }
+        own
     }
 
     fn knows_all(&self) -> bool {
@@ -133,32 +164,15 @@ impl Mirror {
     }
 }
 
-/// Where the node's own routes can be called over HTTP.
-fn own_addresses(table: &Table) -> Addresses<'_> {
-    let mut own = Addresses::new();
-    for (pattern, members) in table.iter() {
-        let own_members = members.iter().filter(|it| !it.instance.is_elsewhere());
-        let mut found: Vec<_> = own_members.filter_map(|member| address(member)).collect();
-        // Those that can be called, and of these those that other machines can reach.
-        found.sort();
-        if !found.is_empty() {
-            let addresses = found.into_iter().map(|(_, _, address)| address);
-            own.insert(pattern.as_str(), addresses.collect());
-        }
-    }
-    own
-}
-
-/// Where a member is called over HTTP: whether it cannot be now, whether it cannot from elsewhere, and
-/// the address.
-fn address(member: &Member) -> Option<(bool, bool, String)> {
+/// Where a member can be called over HTTP now.
+fn address(member: &Member) -> Option<&str> {
     let instance = &member.instance;
-    let is_out = !matches!(instance.state(), RouteState::Ready | RouteState::Suspect);
-    if let Some(upstream) = instance.upstream() {
-        return Some((is_out, false, upstream.address().to_string()));
-    }
-    let name = instance.http()?;
-    Some((is_out, name.is_local, name.address.to_string()))
+    let is_in = matches!(instance.state(), RouteState::Ready | RouteState::Suspect);
+    let over_http = instance
+        .upstream()
+        .map(|upstream| upstream.address().as_str());
+    let own_port = || Some(instance.http()?.address.as_str());
+    over_http.or_else(own_port).filter(|_| is_in)
 }
 
 /// Whether any node has a route of a pattern to an HTTP service.

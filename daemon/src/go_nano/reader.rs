@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use nano_routing::Pattern;
-use nano_wire::Failure;
 use parking_lot::Mutex;
 use redis::RedisResult;
 use tokio::{
@@ -16,10 +15,12 @@ use tokio::{
 use super::lookups::Lookups;
 use crate::{
     access,
-    cluster::{GoNanoKeys, Kept},
+    cluster::{GoNanoKeys, Kept, may_be_kept},
     quota::Usage,
     registrar::{RegisteredBy, Registrar},
+    table::Member,
     upstream::HttpAddress,
+    watch::is_near_only,
 };
 
 /// From the end of one look at all keys to the next.
@@ -32,26 +33,30 @@ const AT_A_TIME: usize = 64;
 const COMPLAINTS: usize = 1000;
 
 pub(super) struct Reader {
-    keys: Arc<GoNanoKeys>,
+    keys: GoNanoKeys,
     lookups: Arc<Lookups>,
     registrar: Arc<Registrar>,
     usage: Arc<Usage>,
+    /// The Redis is this machine's own, and so is loopback in its keys.
+    is_local: bool,
     /// Addresses that could not be registered, by pattern.
     refused: Mutex<HashMap<String, String>>,
 }
 
 impl Reader {
     pub(super) fn new(
-        keys: Arc<GoNanoKeys>,
+        keys: GoNanoKeys,
         lookups: Arc<Lookups>,
         registrar: Arc<Registrar>,
         usage: Arc<Usage>,
+        is_local: bool,
     ) -> Self {
         Self {
             keys,
             lookups,
             registrar,
             usage,
+            is_local,
             refused: Mutex::default(),
         }
     }
@@ -63,8 +68,10 @@ impl Reader {
 
     async fn read_all(&self) {
         let mut was_read = true;
+        let mut cursor = 0;
         loop {
-            match self.read_once().await {
+            let begun = Instant::now();
+            match self.read_on(&mut cursor).await {
                 Ok(()) => was_read = true,
                 Err(error) if was_read => {
                     was_read = false;
@@ -73,21 +80,22 @@ impl Reader {
                 }
                 Err(_) => {}
             }
-            sleep(PAUSE).await;
+            // A large Redis is to be read a fifth of the time at most.
+            sleep(PAUSE.max(begun.elapsed() * 4)).await;
         }
     }
 
-    async fn read_once(&self) -> RedisResult<()> {
-        let mut cursor = 0;
+    /// Reads to the end, from where the last time ended.
+    async fn read_on(&self, cursor: &mut u64) -> RedisResult<()> {
         loop {
-            let (next, kept) = self.keys.scan(cursor).await?;
+            let (next, kept) = self.keys.scan(*cursor).await?;
             for kept in &kept {
                 self.adopt(kept).await;
             }
+            *cursor = next;
             if next == 0 {
                 return Ok(());
             }
-            cursor = next;
         }
     }
 
@@ -98,15 +106,23 @@ impl Reader {
                 Some(subject) = subjects.recv(), if running.len() < AT_A_TIME => {
                     running.push(self.find(subject));
                 }
-                Some(subject) = running.next() => self.lookups.end(subject, Instant::now()),
+                Some((subject, is_known)) = running.next() => match is_known {
+                    true => self.lookups.end(subject, Instant::now()),
+                    false => self.lookups.give_up(&subject),
+                },
                 else => return,
             }
         }
     }
 
-    /// Adopts the longest of a subject's patterns that a go-nano server knows.
-    async fn find(&self, subject: String) -> String {
-        match self.keys.get(&prefixes(&subject)).await {
+    /// Adopts the longest of a subject's patterns that a go-nano server knows; whether all is known
+    /// then.
+    async fn find(&self, subject: String) -> (String, bool) {
+        let mut prefixes = prefixes(&subject);
+        prefixes.retain(|prefix| may_be_kept(prefix));
+        let found = self.keys.get(&prefixes).await;
+        let is_known = found.is_ok();
+        match found {
             Ok(kept) => {
                 for kept in &kept {
                     if self.adopt(kept).await {
@@ -119,7 +135,7 @@ impl Reader {
                 tracing::debug!(subject, error, "a subject cannot be looked up");
             }
         }
-        subject
+        (subject, is_known)
     }
 
     /// Makes a route of a key, unless there is one. Whether there is one now.
@@ -130,7 +146,14 @@ impl Reader {
             return false;
         };
         if self.is_known(&pattern, &address) {
-            return true;
+            return kept.is_noted || self.keys.note(kept).await.is_ok();
+        }
+        if !self.is_local && is_near_only(address.as_str()) {
+            self.complain(kept, "it is of another machine, as the Redis is");
+            return false;
+        }
+        if !kept.is_noted && self.keys.note(kept).await.is_err() {
+            return false;
         }
         let by = RegisteredBy {
             identity: access::HTTP_LOCAL,
@@ -139,12 +162,14 @@ impl Reader {
         };
         match self.registrar.register(pattern, &address, by).await {
             Ok(()) => {
-                let Kept { pattern, address } = kept;
+                let Kept {
+                    pattern, address, ..
+                } = kept;
                 tracing::info!(pattern, address, "took a route from go-nano's keys");
                 true
             }
             Err(failure) => {
-                self.complain(kept, &failure);
+                self.complain(kept, &failure.to_string());
                 false
             }
         }
@@ -154,18 +179,30 @@ impl Reader {
         let table = self.registrar.registry.table().load();
         let members = table.get(pattern.as_str());
         let instance = address.instance();
-        members.is_some_and(|members| members.iter().any(|known| known.instance.id == instance))
+        let is_it = |known: &Arc<Member>| {
+            let http = known.instance.http();
+            known.instance.id == instance
+                || http.is_some_and(|name| name.address.as_str() == address.as_str())
+        };
+        members.is_some_and(|members| members.iter().any(is_it))
     }
 
     /// Says once why a key is not taken.
-    fn complain(&self, kept: &Kept, failure: &Failure) {
-        let Kept { pattern, address } = kept;
+    fn complain(&self, kept: &Kept, reason: &str) {
+        let Kept {
+            pattern, address, ..
+        } = kept;
         let mut refused = self.refused.lock();
         if refused.len() >= COMPLAINTS {
             refused.clear();
         }
         if refused.insert(pattern.clone(), address.clone()).as_ref() != Some(address) {
-            tracing::warn!(pattern, address, %failure, "a key of go-nano is not taken as a route");
+            tracing::warn!(
+                pattern,
+                address,
+                reason,
+                "a key of go-nano is not taken as a route"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Changes become durable, and a store that fails or has grown past its use is made anew of
 //! what the [`Actor`] knows, which owns it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nano_wire::{Code, Failure};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use super::{
     refused,
     store::{Change, StoreError},
 };
-use crate::table::Table;
+use crate::table::{Member, Table};
 
 /// Pause between two attempts to make a store where none can be made, which may mean to
 /// write every route each time.
@@ -41,7 +41,7 @@ impl Actor {
         self.store.close();
         let has_failed_before = self.next_renewal.take().is_some();
         match self.store.renew(
-            everything(&self.table, self.membership.as_ref()),
+            everything(&self.table, &self.withheld, self.membership.as_ref()),
             Before::SetAside,
         ) {
             Ok(()) if has_failed_before => {
@@ -66,7 +66,7 @@ impl Actor {
 
     /// Makes the store anew if it has grown past its use.
     pub(super) fn compact(&mut self) {
-        let everything = || everything(&self.table, self.membership.as_ref());
+        let everything = || everything(&self.table, &self.withheld, self.membership.as_ref());
         let overgrown = self.store.is_overgrown(everything());
         let compacted = overgrown.and_then(|overgrown| {
             if overgrown {
@@ -84,12 +84,18 @@ impl Actor {
 /// What a store made anew is to hold.
 fn everything<'a>(
     table: &'a Table,
+    withheld: &'a [Arc<Member>],
     membership: Option<&'a Membership>,
 ) -> impl Iterator<Item = Change> + 'a {
     let members = table.iter().flat_map(|(_, members)| members);
     let own = members.filter(|member| !member.instance.is_elsewhere());
     let sets = membership.into_iter().flat_map(Membership::stored);
-    own.map(|member| Change::put(member)).chain(sets)
+    let over_http = withheld
+        .iter()
+        .filter(|member| member.instance.upstream().is_some());
+    own.chain(over_http)
+        .map(|member| Change::put(member))
+        .chain(sets)
 }
 
 fn not_durable(error: &StoreError) -> Failure {

@@ -34,17 +34,21 @@ impl Actor {
         for (key, member) in seen.elsewhere {
             self.show_elsewhere(&key, member, &mut changes);
         }
+        let mut not_taken = Vec::new();
         for (key, record) in seen.adopted {
-            self.adopt(&key, &record, &mut changes);
+            if !self.adopt(&key, &record, &mut changes) {
+                not_taken.push((key, None));
+            }
         }
         // A loss is logged, and costs no more than a route that is suspect after a restart.
         let _ = self.make_durable(&changes);
         self.publish();
         // It was other nodes that said so.
-        self.local.clear();
+        self.local = not_taken;
         if let Some(membership) = &mut self.membership {
             membership.shown();
         }
+        self.replicate();
     }
 
     /// The instance of an own route has gone to another node. What it was called for here is

@@ -50,6 +50,12 @@ impl Actor {
     fn withhold_own(&mut self, member: Arc<Member>, changes: &mut Vec<Change>) {
         let (pattern, identity) = (&member.pattern, &member.instance.identity);
         tracing::warn!(%pattern, identity, "the rules are against a route: taken out");
+        let mut not_stored = Vec::new();
+        // A service over HTTP registers only once: its route stays in the store.
+        let changes = match member.instance.upstream() {
+            Some(_) => &mut not_stored,
+            None => changes,
+        };
         self.remove(member.instance.session, pattern, changes);
         self.withheld.push(member);
     }
@@ -72,7 +78,8 @@ impl Actor {
         let rules = self.access.rules();
         for member in mem::take(&mut self.withheld) {
             let is_back = self.member(&member.pattern, member.instance.id).is_some();
-            if is_back || member.instance.link().is_none() {
+            let instance = &member.instance;
+            if is_back || (instance.link().is_none() && instance.upstream().is_none()) {
                 continue;
             }
             if !lets_register(&rules, &member.instance.identity, &member.pattern) {

@@ -6,11 +6,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Actor, membership,
+    Actor,
+    membership::{self, Membership},
     store::{Change, Stored},
 };
 use crate::{
-    cluster::{Key, Record},
+    access::lets_register,
+    cluster::{Boot, Key, Record},
     quota::{Resource, Usage},
     table::Member,
     upstream::{HttpAddress, Upstreams},
@@ -86,11 +88,21 @@ impl Actor {
         self.replicate();
     }
 
-    /// Takes over a route whose node is gone; other nodes are told by the replica.
-    pub(super) fn adopt(&mut self, key: &Key, record: &Record, changes: &mut Vec<Change>) {
+    /// Takes over a route whose node is gone; other nodes are told by the replica. False if it is not
+    /// to be had.
+    pub(super) fn adopt(&mut self, key: &Key, record: &Record, changes: &mut Vec<Change>) -> bool {
         let Some((address, policy)) = membership::adopted(key, record) else {
-            return;
+            return false;
         };
+        let membership = self.membership.as_ref();
+        let can_reach = |known: &Membership| known.can_reach(&address, Boot::NOBODY);
+        let is_allowed = lets_register(&self.access.rules(), &address.identity(), &key.pattern);
+        if !is_allowed || !membership.is_some_and(can_reach) {
+            tracing::warn!(pattern = %key.pattern, %address,
+                "the route of a node that is gone is not taken over: the rules are against it, or \
+                 it is on loopback, and that node was on another machine");
+            return false;
+        }
         tracing::info!(pattern = %key.pattern, %address, "took over the route of a node that is gone");
         let member = self.continued(Member {
             instance: self.http.upstreams.own_instance(&address),
@@ -103,6 +115,7 @@ impl Actor {
         });
         changes.push(Change::put(&member));
         self.insert(Arc::new(member));
+        true
     }
 
     /// Removes the routes of services that could not be reached for very long.
@@ -114,6 +127,10 @@ impl Actor {
         for instance in self.http.upstreams.failing_for(lost_after) {
             let before = changes.len();
             self.remove_session(instance.session, &mut changes);
+            let withheld = self.withheld.iter();
+            let withheld = withheld.filter(|member| member.instance.session == instance.session);
+            changes.extend(withheld.map(|member| Change::remove(&member.pattern, instance.id)));
+            self.forget_withheld(instance.session, None);
             tracing::warn!(
                 service = instance.identity,
                 routes = changes.len() - before,

@@ -52,6 +52,8 @@ pub struct Joined {
 pub(super) struct Membership {
     replica: Replica,
     own: Boot,
+    /// Where other nodes reach this one.
+    own_address: String,
     begun: Instant,
     commands: mpsc::Sender<(Ticket, Command)>,
     inputs: mpsc::Receiver<Input>,
@@ -123,6 +125,7 @@ impl Membership {
         upstreams: Arc<Upstreams>,
     ) -> Self {
         let own = joined.identity.boot;
+        let own_address = joined.identity.address.clone();
         let previous = stored.boot.map(|boot| RestoredSet {
             boot,
             version: 0,
@@ -146,6 +149,7 @@ impl Membership {
         Self {
             replica,
             own,
+            own_address,
             begun: Instant::now(),
             commands: joined.commands,
             inputs,
@@ -311,6 +315,15 @@ impl Membership {
         }
     }
 
+    /// Whether an HTTP service of another node is where that says for this node too: what it calls
+    /// on loopback is on its own machine.
+    pub(super) fn can_reach(&self, address: &HttpAddress, holder: Boot) -> bool {
+        let own = &self.own_address;
+        !is_near_only(address.as_str())
+            || is_near_only(own)
+            || host(own) == host(self.replica.address(holder))
+    }
+
     /// Whether a route of another node may be shown; one that may not is kept in mind.
     pub(super) fn lets_show(&mut self, key: &Key, identity: &str) -> bool {
         self.withheld.lets_show(key, identity)
@@ -368,6 +381,12 @@ impl Membership {
             Kind::Session => None,
             Kind::Http => Some(http_address(key, &identity)?),
         };
+        if over_http
+            .as_ref()
+            .is_some_and(|address| !self.can_reach(address, holder))
+        {
+            return None;
+        }
         let party = (holder, key.instance, identity);
         let known = self.elsewhere.get(&party);
         let instance = known.and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -396,6 +415,10 @@ impl Membership {
             figures: Arc::default(),
         })
     }
+}
+
+fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 fn payload(record: &Record) -> Option<Payload> {

@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use nano_http::Answer;
 use nano_routing::Candidate;
 use nano_wire::{
@@ -95,21 +94,19 @@ fn answer(link: &Arc<NodeLink>, id: CallId, reply: Answer, member: &Member) {
         };
         return link.reply(id, header, OutBody::Bytes(reply.body));
     }
-    let failure = unsuccessful(reply.status, &reply.body)
+    let failure = unsuccessful(&reply)
         .at_instance(member.instance.id)
         .of_pattern(member.pattern.as_str());
     link.fail(id, &failure);
 }
 
 /// The service's own failure; its body is the data, as it is if that is JSON, else as text.
-fn unsuccessful(status: StatusCode, body: &[u8]) -> Failure {
-    let message = format!("the service answered {status}");
-    let failure = Failure::new(
-        Code::HandlerFailed,
-        Certainty::Executed,
-        Hop::Instance,
-        message,
-    );
+fn unsuccessful(reply: &Answer) -> Failure {
+    let body = &reply.body;
+    let message = format!("the service answered {}", reply.status);
+    let told = reply.failed;
+    let (code, certainty) = told.unwrap_or((Code::HandlerFailed, Certainty::Executed));
+    let failure = Failure::new(code, certainty, Hop::Instance, message);
     if body.is_empty() {
         return failure;
     }

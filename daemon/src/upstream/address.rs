@@ -74,6 +74,19 @@ impl HttpAddress {
         self.0.port()
     }
 
+    /// Whether it may be of this machine: it is an IP address, or a name that this machine gives
+    /// itself. Any other that turns out to lead here was not meant to when it was registered.
+    #[must_use]
+    pub fn may_be_here(&self) -> bool {
+        let host = self.as_str().rsplit_once(':').map_or("", |(host, _)| host);
+        let is_ip = || self.as_str().parse::<SocketAddr>().is_ok();
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy().to_ascii_lowercase();
+        let short = machine.split('.').next().unwrap_or_default();
+        let own = [&*machine, short, "localhost"];
+        own.contains(&host) || host.ends_with(".localhost") || is_ip()
+    }
+
     /// Whether it leads to a listener of this machine.
     pub async fn leads_to(&self, listener: SocketAddr) -> bool {
         if self.port() != listener.port() {
@@ -109,6 +122,25 @@ fn is_same(target: IpAddr, listener: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_elsewhere_is_none_of_this_machine() {
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy();
+        for (address, expected) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("192.0.2.1:1", true),
+            ("localhost:1", true),
+            ("a.localhost:1", true),
+            (&*format!("{machine}:1"), true),
+            ("example.org:1", false),
+            ("localhost.example.org:1", false),
+        ] {
+            let parsed = address.parse::<HttpAddress>();
+            assert_eq!(parsed.map(|it| it.may_be_here()), Ok(expected), "{address}");
+        }
+    }
 
     #[test]
     fn an_instance_is_known_by_its_address() {

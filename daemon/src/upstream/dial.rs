@@ -46,7 +46,7 @@ async fn dial_in_turn(address: &HttpAddress, access: &Access) -> Result<TcpStrea
     let found = lookup_host(address.as_str()).await.map_err(unreachable)?;
     let mut last = DialError::Unreachable(format!("{address} has no address"));
     for target in found {
-        if let Err(reason) = may_be_dialled(target, access) {
+        if let Err(reason) = may_be_dialled(target, address, access) {
             last = DialError::Forbidden(format!("{address} may not be called: {reason}"));
             continue;
         }
@@ -63,11 +63,15 @@ async fn dial_in_turn(address: &HttpAddress, access: &Access) -> Result<TcpStrea
 }
 
 /// Whether an address that a service's name has now may be dialled.
-fn may_be_dialled(target: SocketAddr, access: &Access) -> Result<(), Cow<'static, str>> {
+fn may_be_dialled(
+    target: SocketAddr,
+    address: &HttpAddress,
+    access: &Access,
+) -> Result<(), Cow<'static, str>> {
     if target.ip().is_multicast() {
         return Err("its address is one of many machines".into());
     }
-    let allowed = access.may_dial(target.ip(), None);
+    let allowed = access.may_dial(target.ip(), address, None);
     allowed.map_err(|failure| failure.message)
 }
 

@@ -7,7 +7,7 @@ use hyper::{
     body::{Body, Incoming},
     header::CONTENT_TYPE,
 };
-use nano_http::{Answer, Pieces};
+use nano_http::{Answer, Pieces, told_failure};
 use nano_wire::{Certainty, Code, Failure, Hop};
 
 use super::{
@@ -102,6 +102,7 @@ impl Upstream {
         self.pool.keep(channel);
         Ok(Answer {
             status: parts.status,
+            failed: told_failure(&parts.headers),
             content_type: parts.headers.remove(CONTENT_TYPE),
             body: match pieces {
                 Pieces::None => Bytes::new(),

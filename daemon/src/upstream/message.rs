@@ -1,12 +1,14 @@
 //! The body of a call as a go-nano service takes it: a JSON object with its subject under `Pattern`.
 
 use bytes::Bytes;
+use nano_routing::canonical;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// The name of the field.
 const PATTERN: &str = "Pattern";
 
-/// A JSON object, with the subject under `Pattern` if it has no such field in any letter case.
+/// A JSON object, with the subject under `Pattern`, in any letter case: services go by that, and rules
+/// by the subject.
 ///
 /// # Errors
 ///
@@ -15,8 +17,13 @@ pub fn with_pattern(body: &[u8], subject: &str) -> Result<Bytes, String> {
     let object: Object = serde_json::from_slice(body).map_err(|error| {
         format!("the instance is an HTTP service, which takes a JSON object only: {error}")
     })?;
-    if object.has_pattern {
-        return Ok(Bytes::copy_from_slice(body));
+    if let Some(pattern) = object.pattern {
+        return match canonical(&pattern) {
+            Ok(pattern) if pattern == subject => Ok(Bytes::copy_from_slice(body)),
+            _ => Err(format!(
+                "the body's {PATTERN} is {pattern:.300?}, and the subject {subject:?}: leave it out"
+            )),
+        };
     }
     let start = body.iter().position(|byte| *byte == b'{').unwrap_or(0) + 1;
     let subject = serde_json::Value::from(subject).to_string();
@@ -28,7 +35,8 @@ pub fn with_pattern(body: &[u8], subject: &str) -> Result<Bytes, String> {
 }
 
 struct Object {
-    has_pattern: bool,
+    /// The last one that is given.
+    pattern: Option<String>,
     is_empty: bool,
 }
 
@@ -45,13 +53,17 @@ impl<'de> Deserialize<'de> for Object {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut object = Object {
-                    has_pattern: false,
+                    pattern: None,
                     is_empty: true,
                 };
                 while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
                     object.is_empty = false;
-                    object.has_pattern |= name.eq_ignore_ascii_case(PATTERN);
-                    map.next_value::<IgnoredAny>()?;
+                    if name.eq_ignore_ascii_case(PATTERN) {
+                        let pattern: Option<String> = map.next_value()?;
+                        object.pattern = pattern.or(object.pattern);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
                 Ok(object)
             }
@@ -81,7 +93,10 @@ mod tests {
                 r#"{"x":{"Pattern":1}}"#,
                 format!(r#"{{{pattern},"x":{{"Pattern":1}}}}"#),
             ),
-            (r#"{"pAttern":"b"}"#, r#"{"pAttern":"b"}"#.to_owned()),
+            (
+                r#"{"pAttern":"a:\"1\""}"#,
+                r#"{"pAttern":"a:\"1\""}"#.to_owned(),
+            ),
         ] {
             assert_eq!(given(body), Ok(expected), "{body}");
         }
@@ -89,6 +104,14 @@ mod tests {
 
     #[test]
     fn nothing_else_is_taken() {
+        for body in [
+            r#"{"Pattern":"b"}"#,
+            r#"{"pattern":"b"}"#,
+            r#"{"Pattern":"a:\"1\"","PATTERN":"b"}"#,
+            r#"{"Pattern":1}"#,
+        ] {
+            assert!(given(body).is_err(), "{body}");
+        }
         for body in ["", "[]", "1", "null", "\"x\"", "{", "{} x", "\u{1}"] {
             assert!(given(body).is_err(), "{body}");
         }

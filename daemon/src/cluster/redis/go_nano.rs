@@ -2,7 +2,8 @@
 //! service that has registered it last. Patterns come in or are scanned for, addresses go out.
 //!
 //! What nodes put there themselves is noted in a table beside their own keys, so that no node takes
-//! it for a registration at a go-nano server.
+//! it for a registration at a go-nano server; what they have read there is noted in another, so that
+//! none puts it back when its server has removed it.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,11 +11,15 @@ use ::redis::{Cmd, RedisError, RedisResult, Script, pipe};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use nano_routing::Pattern;
+use nano_wire::message::ADDRESS_LIMIT;
+
 use super::{
+    super::command::Trouble,
     RedisOptions,
     names::Names,
     provider::{Connection, Provider},
-    slow,
+    slow, trouble,
 };
 
 /// Longest wait for an answer, a new connection included.
@@ -24,7 +29,10 @@ const LIMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keys that are looked at in one go, about.
-const BATCH: usize = 1000;
+const BATCH: usize = 250;
+
+/// Longest value that may be an address, in bytes.
+const VALUE: usize = ADDRESS_LIMIT;
 
 /// A pattern of a go-nano server, and its service's address, both as they were registered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +41,8 @@ pub struct Kept {
     pub pattern: String,
     /// Its value.
     pub address: String,
+    /// It is noted that this was read.
+    pub is_noted: bool,
 }
 
 /// What a node has put under a pattern.
@@ -48,6 +58,8 @@ pub struct Mirrored {
 pub struct GoNanoKeys {
     provider: Provider,
     noted: String,
+    read_noted: String,
+    read: Script,
     put: Script,
     remove: Script,
     slot: Mutex<Slot>,
@@ -68,6 +80,8 @@ impl GoNanoKeys {
         Self {
             provider: Provider::new(options.access.clone()),
             noted: names.go_nano(),
+            read_noted: names.go_nano_read(),
+            read: Script::new(include_str!("go_nano_read.lua")),
             put: Script::new(include_str!("go_nano_put.lua")),
             remove: Script::new(include_str!("go_nano_remove.lua")),
             slot: Mutex::default(),
@@ -86,21 +100,40 @@ impl GoNanoKeys {
     ///
     /// If Redis does not answer in time.
     pub async fn get(&self, patterns: &[&str]) -> RedisResult<Vec<Kept>> {
-        if patterns.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut both = pipe();
-        // Of a key that is no string it says nothing.
-        both.cmd("MGET").arg(patterns);
-        both.cmd("HMGET").arg(&self.noted).arg(patterns);
         let mut connection = self.connection().await?;
-        let answer: RedisResult<(Vec<Option<Vec<u8>>>, Vec<Option<String>>)> =
-            self.limit(both.query_async(&mut connection)).await;
-        let (values, notes) = answer?;
-        let found = patterns.iter().zip(values).zip(notes);
-        Ok(found
-            .filter_map(|((pattern, value), note)| kept(pattern, value?, note.as_deref()))
-            .collect())
+        let mut all = Vec::new();
+        for patterns in patterns.chunks(BATCH) {
+            let mut read = self.read.key(&self.noted);
+            read.key(&self.read_noted).arg(VALUE).arg(patterns);
+            let answer: RedisResult<Vec<Vec<u8>>> =
+                self.limit(read.invoke_async(&mut connection)).await;
+            let answer = answer?;
+            let found = patterns.iter().zip(answer.chunks_exact(3));
+            all.extend(found.filter_map(|(pattern, found)| kept(pattern, found)));
+        }
+        Ok(all)
+    }
+
+    /// Notes that a key was read.
+    ///
+    /// # Errors
+    ///
+    /// If Redis does not answer in time; it may have been done.
+    pub async fn note(&self, kept: &Kept) -> RedisResult<()> {
+        let mut note = Cmd::new();
+        note.arg("HSET").arg(&self.read_noted);
+        note.arg(&kept.pattern).arg(&kept.address);
+        let mut connection = self.connection().await?;
+        self.limit(note.query_async(&mut connection)).await
+    }
+
+    /// What was read, the address by the pattern.
+    ///
+    /// # Errors
+    ///
+    /// If Redis does not answer in time.
+    pub async fn read(&self) -> RedisResult<HashMap<String, String>> {
+        self.table(&self.read_noted).await
     }
 
     /// Some of all that go-nano servers keep, from a cursor on that is 0 at first, and the next
@@ -127,15 +160,17 @@ impl GoNanoKeys {
     ///
     /// If Redis does not answer in time.
     pub async fn mirrored(&self) -> RedisResult<HashMap<String, Mirrored>> {
-        let mut all = Cmd::new();
-        all.arg("HGETALL").arg(&self.noted);
-        let mut connection = self.connection().await?;
-        let noted: RedisResult<HashMap<String, String>> =
-            self.limit(all.query_async(&mut connection)).await;
-        let noted = noted?.into_iter();
+        let noted = self.table(&self.noted).await?.into_iter();
         Ok(noted
             .filter_map(|(pattern, note)| Some((pattern, parse(&note)?)))
             .collect())
+    }
+
+    async fn table(&self, key: &str) -> RedisResult<HashMap<String, String>> {
+        let mut all = Cmd::new();
+        all.arg("HGETALL").arg(key);
+        let mut connection = self.connection().await?;
+        self.limit(all.query_async(&mut connection)).await
     }
 
     /// Which of some keys are not there.
@@ -209,7 +244,9 @@ impl GoNanoKeys {
     /// Waits for an answer; a connection that has failed is not used again.
     async fn limit<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let answer = timeout(LIMIT, answer).await.map_err(|_| slow()).flatten();
-        if answer.is_err() {
+        // What the server refuses says nothing against the connection.
+        let is_lost = |error: &RedisError| trouble(error) != Trouble::Refused;
+        if answer.as_ref().is_err_and(is_lost) {
             *self.slot.lock() = Slot {
                 connection: None,
                 paused: Some(Instant::now() + PAUSE),
@@ -219,14 +256,24 @@ impl GoNanoKeys {
     }
 }
 
+/// Whether a key may be a pattern of a go-nano server.
+#[must_use]
+pub fn may_be_kept(key: &str) -> bool {
+    !key.starts_with(Names::PREFIX) && Pattern::parse(key).is_ok()
+}
+
 /// What a go-nano server has put there, unless it was a node.
-fn kept(pattern: &str, value: Vec<u8>, note: Option<&str>) -> Option<Kept> {
-    let address = String::from_utf8(value).ok()?;
-    let mirrored = note.and_then(parse);
+fn kept(pattern: &str, found: &[Vec<u8>]) -> Option<Kept> {
+    let [value, put, read] = found else {
+        return None;
+    };
+    let address = str::from_utf8(value).ok().filter(|it| !it.is_empty())?;
+    let mirrored = str::from_utf8(put).ok().and_then(parse);
     let is_ours = mirrored.is_some_and(|mirrored| mirrored.address == address);
     (!is_ours).then(|| Kept {
         pattern: pattern.to_owned(),
-        address,
+        address: address.to_owned(),
+        is_noted: read == value,
     })
 }
 

@@ -4,9 +4,7 @@
 local noted = redis.call('HGET', KEYS[2], KEYS[1])
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'string' then
-  local there = redis.call('GET', KEYS[1])
-  local ours = noted and string.match(noted, '^%x+ (.*)$')
-  if there ~= ours and there ~= ARGV[1] then
+  if not noted or redis.call('GET', KEYS[1]) ~= string.match(noted, '^%x+ (.*)$') then
     return 0
   end
 elseif kind ~= 'none' then

@@ -31,6 +31,10 @@ impl Names {
         format!("{}:go-nano", self.tag)
     }
 
+    pub(super) fn go_nano_read(&self) -> String {
+        format!("{}:go-nano-read", self.tag)
+    }
+
     pub(super) fn log(&self) -> String {
         format!("{}:log", self.tag)
     }

@@ -9,7 +9,7 @@
 //! `rediss` instead of `redis` is TLS. A password's other characters are written as in
 //! every URL, `%2F` for a slash.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 /// Where Redis is, and as whom to log in. What it prints has no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,6 +62,16 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 impl RedisUrl {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let is_loopback = |host: &str| match host.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().is_loopback(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        };
+        self.hosts.iter().all(|(host, _)| is_loopback(host))
+    }
+
     /// Whether its keys are spread over several servers.
     #[must_use]
     pub fn is_cluster(&self) -> bool {

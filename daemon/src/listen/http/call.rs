@@ -104,6 +104,7 @@ pub(super) async fn call(
         deadline: Instant::now() + patience,
         caller,
     };
+    caller.switch.look_up(subject).await;
     let retries = &context.retries;
     retries.budget.count_call(retries.begun.elapsed());
     let mut attempts = Attempts::default();
