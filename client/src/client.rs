@@ -1,8 +1,11 @@
 //! Who sends messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use nano_wire::{Code, inspect::Status, message::HOPS, rules::Checked};
+use nano_wire::{Code, history::Past, inspect::Status, message::HOPS, rules::Checked};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -10,6 +13,7 @@ use crate::{
     Body, CallError, ConnectError, Explanation, Options,
     explain::explain,
     handler::Origin,
+    history::{ChangeList, past},
     options::TIMEOUT,
     routes::{RouteList, check, status},
     session::{Session, failure},
@@ -132,6 +136,33 @@ impl Client {
     /// If the subject is none.
     pub async fn explain(&self, subject: &str) -> Result<Explanation, CallError> {
         explain(self.session(), subject, self.patience()).await
+    }
+
+    /// What has changed of the routes that the node knows which this client is connected to, the
+    /// latest first: of all, or of those whose patterns begin with all fields of `prefix`, and no
+    /// earlier than `since`. How far it goes back is a setting of the node.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix is none.
+    pub fn history(
+        &self,
+        prefix: Option<&str>,
+        since: Option<SystemTime>,
+    ) -> Result<ChangeList, CallError> {
+        let session = Arc::clone(self.session());
+        ChangeList::new(session, self.patience(), prefix, since)
+    }
+
+    /// Where calls of a subject went at a time, as the node saw it which this client is connected
+    /// to.
+    ///
+    /// # Errors
+    ///
+    /// If the subject is none, the node does not know it any more, or does not answer within the
+    /// deadline of calls.
+    pub async fn past(&self, subject: &str, at: SystemTime) -> Result<Past, CallError> {
+        past(self.session(), subject, at, self.patience()).await
     }
 
     /// Leaves without costing a call: no clone of it makes new ones, those in flight are

@@ -38,6 +38,7 @@ mod dispatch;
 mod error;
 mod explain;
 mod handler;
+mod history;
 #[cfg(feature = "http")]
 mod http;
 mod io;
@@ -52,11 +53,13 @@ pub use client::Client;
 pub use error::{CallError, ConnectError};
 pub use explain::{Explanation, Known, KnownInstance};
 pub use handler::{Context, HandlerError};
+pub use history::ChangeList;
 pub use nano_routing::BudgetSettings as RetryLimits;
 pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{
     Certainty, Code, Encoding, Hop, InstanceId,
     explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
+    history::{Held, LastChange, Past, PastWinner, RouteChange, What},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
     message::Policy,
     rules::{Checked, Registered},

@@ -30,6 +30,8 @@ pub enum Other {
     Routes(Routes),
     /// Say why calls of a subject go where they go
     Explain(ExplainArguments),
+    /// List what has changed of the routes that a node knows, the latest first
+    History(HistoryArguments),
     /// Say how a node does, and how it stands to Redis
     Status(StatusArguments),
     /// Ask whether a pattern may be registered
@@ -157,6 +159,9 @@ Exit codes:
 pub struct ExplainArguments {
     /// What would be called, e.g. role:math,cmd:sum
     pub subject: String,
+    /// Say where they went at a time: 2026-11-28T14:03:00Z, 14:03 in UTC, or 10m ago
+    #[arg(long = "at", value_name = "TIME")]
+    pub time: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -164,6 +169,44 @@ pub struct ExplainArguments {
     #[command(flatten)]
     pub at: NodeArguments,
 }
+
+/// `nanod history`
+#[derive(Args)]
+#[command(after_help = HISTORY_HELP)]
+pub struct HistoryArguments {
+    /// Only of patterns that begin with all fields of this one, e.g. role:math
+    pub prefix: Option<String>,
+    /// Only what came no sooner: 2026-11-28T14:03:00Z, 14:03 in UTC, or 10m for ten minutes ago
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Most changes
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub limit: usize,
+    /// Print JSON, an object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Where the node is
+    #[command(flatten)]
+    pub at: NodeArguments,
+}
+
+const HISTORY_HELP: &str = "\
+A line a change: when the node saw it, what happened, the pattern, the identity and the instance
+that serves it, and where that was connected. What happens:
+  registered    by a service, here or at another node
+  changed       the service declares other terms
+  returned      it came back on another connection, after its loss or the node's start
+  moved         to another node, or from there to this one
+  lost          its session is over; it may return
+  deregistered, left, expired, gone
+                removed: by the service, with all of its routes, since it did not return
+                within the grace, or since another node has it no more
+  forbidden     removed by the rules
+  unreachable   removed, an HTTP service that could not be reached for very long
+  undone        it could not be made durable
+  started       the node itself
+
+A node keeps as much of it as its setting history allows, also when it is started anew.";
 
 const EXPLAIN_HELP: &str = "\
 What bears on the calls, a line each:

@@ -5,6 +5,8 @@ mod call;
 mod daemon;
 mod demo;
 mod explain;
+mod history;
+mod moment;
 mod register;
 mod routes;
 mod status;
@@ -38,6 +40,7 @@ pub fn run() -> ExitCode {
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
         Ask::Other(Other::Explain(explain)) => explain::run(explain),
+        Ask::Other(Other::History(history)) => history::run(history),
         Ask::Other(Other::Register(register)) => register::run(register),
         Ask::Other(Other::Routes(routes)) => routes::run(routes),
         Ask::Other(Other::Status(status)) => status::run(status),

@@ -89,6 +89,8 @@ pub struct Config {
     pub grace: Duration,
     /// How long an HTTP service may be out of reach before its routes are removed.
     pub http_route_lost_after: Duration,
+    /// Bytes of what has changed of routes that are kept.
+    pub history: u64,
     /// The deadline of a stop.
     pub drain: Duration,
     /// The deadline of HTTP calls that name none.
@@ -192,6 +194,7 @@ impl Config {
             log_format: LogFormat::Text,
             grace: Duration::from_secs(10),
             http_route_lost_after: Duration::from_secs(24 * 60 * 60),
+            history: 8 << 20,
             drain: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
             max_body: 16 << 20,

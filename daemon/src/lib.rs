@@ -20,6 +20,7 @@ pub mod descriptors;
 pub mod explain;
 pub mod go_nano;
 pub mod hardening;
+pub mod history;
 pub mod lag;
 pub mod listen;
 pub mod listing;

@@ -159,6 +159,7 @@ impl Node {
         .map_err(StartError::Thread)?;
         let terms = Terms {
             grace: config.grace,
+            history: config.history,
             access: Arc::clone(&access),
             http: HttpRoutes::new(
                 Arc::clone(&upstreams),

@@ -18,6 +18,7 @@ mod losses;
 mod membership;
 mod outlook;
 mod parties;
+mod recording;
 mod routes;
 mod store;
 mod withheld;
@@ -35,7 +36,7 @@ use std::{
 };
 
 use nano_routing::Pattern;
-use nano_wire::{Code, Failure, Hop};
+use nano_wire::{Code, Failure, Hop, history::What};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Access,
     cluster::{Copy, Input, Key, Record},
+    history::History,
     quota::{Quotas, Resource},
     table::{Changes, Instance, Member, Published, Table},
     upstream::HttpAddress,
@@ -56,6 +58,7 @@ pub use membership::Joined;
 use membership::Membership;
 pub use outlook::Outlook;
 use parties::Parties;
+use recording::Recorder;
 pub use store::StoreError;
 use store::{Change, Limits, Store};
 use withheld::Withheld;
@@ -131,6 +134,7 @@ pub struct Registry {
     changes: broadcast::Sender<Changes>,
     outlook: Option<watch::Receiver<Outlook>>,
     withheld: Arc<AtomicUsize>,
+    history: Arc<History>,
 }
 
 /// On what terms routes are kept.
@@ -141,6 +145,8 @@ pub struct Terms {
     pub access: Arc<Access>,
     /// What becomes of those without sessions.
     pub http: HttpRoutes,
+    /// Bytes of their history that are kept.
+    pub history: u64,
 }
 
 /// The actor's thread.
@@ -163,8 +169,9 @@ impl Registry {
     ) -> Result<(Self, RegistryThread), StoreError> {
         let (mut store, mut contents) = Store::open(folder, LIMITS)?;
         let routes = mem::take(&mut contents.routes);
+        let kept = mem::take(&mut contents.history);
         if let Some(joined) = &joined {
-            store.commit(&[Change::boot(joined.identity.boot)])?;
+            store.commit([&Change::boot(joined.identity.boot)])?;
         }
         let withheld = Arc::default();
         let membership = joined.map(|joined| {
@@ -177,17 +184,22 @@ impl Registry {
             )
         });
         let (commands, queue) = mpsc::channel(QUEUE);
-        let mut actor = Actor::new(store, table, terms, membership);
+        let history = Arc::new(History::new(terms.history, kept));
+        let mut actor = Actor::new(store, table, terms, membership, Arc::clone(&history));
         actor.restore(routes, quotas);
         actor.on_cluster(Vec::new());
         actor.own_http_routes_again();
         actor.enforce();
+        actor.recorder.begin();
+        // What cannot be written is written with what comes next.
+        let _ = actor.make_durable(&[]);
         let registry = Self {
             commands,
             table: Arc::clone(&actor.published),
             changes: actor.changes.clone(),
             outlook: actor.membership.as_ref().map(Membership::outlook),
             withheld,
+            history,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -218,6 +230,11 @@ impl Registry {
         let (done, copied) = oneshot::channel();
         self.send(Command::Copy { held, done }).await;
         copied.await.ok().flatten()
+    }
+
+    /// What has changed.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
     }
 
     /// How the node sees its cluster, if it has one.
@@ -274,6 +291,7 @@ struct Actor {
     /// There is no store, and another attempt to make one comes no sooner.
     next_renewal: Option<Instant>,
     losses: Losses,
+    recorder: Recorder,
 }
 
 /// Commands that are committed together, as far as they have been taken.
@@ -313,11 +331,13 @@ impl Actor {
         published: Published,
         terms: Terms,
         membership: Option<Membership>,
+        history: Arc<History>,
     ) -> Self {
         let Terms {
             grace,
             access,
             http,
+            history: _,
         } = terms;
         Self {
             access,
@@ -336,6 +356,7 @@ impl Actor {
             grace,
             next_renewal: None,
             losses: Losses::new(Instant::now(), grace),
+            recorder: Recorder::new(history),
         }
     }
 
@@ -449,12 +470,14 @@ impl Actor {
                 done,
             } => {
                 self.forget_withheld(instance.session, Some(&pattern));
+                self.recorder.because(What::Deregistered);
                 self.remove(instance.session, &pattern, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
             // It takes calls until it is out of the table: there may be nobody else to take them.
             Command::Leave { instance, done } => {
                 self.forget_withheld(instance.session, None);
+                self.recorder.because(What::Left);
                 self.remove_session(instance.session, &mut batch.changes);
                 batch.waiting.push(Waiting { done, result: None });
             }
@@ -462,6 +485,12 @@ impl Actor {
                 instance.lose();
                 self.forget_withheld(instance.session, None);
                 if let Some(session) = self.sessions.get(&instance.session) {
+                    for pattern in &session.patterns {
+                        let members = self.table.get(pattern.as_str());
+                        if let Some(member) = members.and_then(|known| known.get(&instance.id)) {
+                            self.recorder.lost(member);
+                        }
+                    }
                     self.changed.extend(session.patterns.iter().cloned());
                     self.begin_grace(instance.session);
                     self.published.touch();
@@ -496,6 +525,7 @@ impl Actor {
 
     /// Takes a registration back that could not be made durable, unless it is gone already.
     fn take_back(&mut self, new: New) {
+        self.recorder.because(What::Undone);
         if !self.remove(new.session, &new.key.pattern, &mut Vec::new()) {
             return;
         }

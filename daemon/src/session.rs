@@ -286,6 +286,8 @@ impl Session {
             }
             Control::Explain(question) => self.explain(id, &question, context).await,
             Control::CheckPattern(question) => self.check(id, &question, context).await,
+            Control::AskHistory(ask) => self.history(id, ask, context).await,
+            Control::AskPast(ask) => self.past(id, ask, context).await,
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
@@ -298,7 +300,9 @@ impl Session {
             | Control::Status(_)
             | Control::Explained(_)
             | Control::CallRules(_)
-            | Control::Checked(_) => Ok(()),
+            | Control::Checked(_)
+            | Control::History(_)
+            | Control::Past(_) => Ok(()),
         }
     }
 

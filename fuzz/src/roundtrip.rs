@@ -13,6 +13,9 @@ use nano_wire::{
     Trace, codec,
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
+    history::{
+        AskHistory, AskPast, Held, History, LastChange, Past, PastWinner, RouteChange, What,
+    },
     inspect::{
         Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
         Status,
@@ -75,7 +78,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=22)? {
+    match source.int_in_range(0..=26)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -123,6 +126,21 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
             control(id, &Control::CheckPattern(CheckPattern { pattern, later }));
         }
         21 => control(id, &Control::Checked(Box::new(checked(source)?))),
+        22 => control(id, &Control::AskHistory(ask_history(source)?)),
+        23 => control(id, &Control::History(history(source)?)),
+        24 => {
+            let (subject, at_ms) = source.arbitrary()?;
+            let later = Later;
+            control(
+                id,
+                &Control::AskPast(AskPast {
+                    subject,
+                    at_ms,
+                    later,
+                }),
+            );
+        }
+        25 => control(id, &Control::Past(past(source)?)),
         _ => control(id, &Control::Status(Box::new(status(source)?))),
     }
     Ok(())
@@ -215,14 +233,7 @@ fn route(source: &mut Unstructured<'_>) -> Result<Route> {
         pattern: source.arbitrary()?,
         instance: InstanceId(source.arbitrary()?),
         identity: source.arbitrary()?,
-        place: match source.int_in_range(0..=2)? {
-            0 => Place::Here,
-            1 => Place::Node {
-                node: InstanceId(source.arbitrary()?),
-                address: source.arbitrary()?,
-            },
-            _ => Place::Nowhere,
-        },
+        place: place(source)?,
         state: *source.choose(&RouteState::ALL)?,
         in_flight: source.arbitrary()?,
         policy: policy(source)?,
@@ -280,6 +291,88 @@ fn call_rules(source: &mut Unstructured<'_>) -> Result<CallRules> {
         }
     }
     Ok(rules)
+}
+
+fn place(source: &mut Unstructured<'_>) -> Result<Place> {
+    Ok(match source.int_in_range(0..=2)? {
+        0 => Place::Here,
+        1 => Place::Node {
+            node: InstanceId(source.arbitrary()?),
+            address: source.arbitrary()?,
+        },
+        _ => Place::Nowhere,
+    })
+}
+
+fn ask_history(source: &mut Unstructured<'_>) -> Result<AskHistory> {
+    Ok(AskHistory {
+        prefix: source.arbitrary()?,
+        since_ms: source.arbitrary()?,
+        before: source.arbitrary()?,
+        later: Later,
+    })
+}
+
+fn route_change(source: &mut Unstructured<'_>) -> Result<RouteChange> {
+    Ok(RouteChange {
+        number: source.arbitrary()?,
+        at_ms: source.arbitrary()?,
+        pattern: source.arbitrary()?,
+        instance: InstanceId(source.arbitrary()?),
+        identity: source.arbitrary()?,
+        place: place(source)?,
+        what: *source.choose(&What::ALL)?,
+    })
+}
+
+fn history(source: &mut Unstructured<'_>) -> Result<History> {
+    let mut history = History {
+        more: source.arbitrary()?,
+        oldest_ms: source.arbitrary()?,
+        ..History::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        if !history.add(route_change(source)?, &mut room) {
+            break;
+        }
+    }
+    Ok(history)
+}
+
+fn past(source: &mut Unstructured<'_>) -> Result<Past> {
+    let mut winner = PastWinner {
+        pattern: source.arbitrary()?,
+        instances: source.arbitrary()?,
+        listed: Vec::new(),
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        let RouteChange {
+            at_ms,
+            instance,
+            identity,
+            place,
+            what,
+            ..
+        } = route_change(source)?;
+        let last = LastChange { at_ms, what, place };
+        let last = source.arbitrary::<bool>()?.then_some(last);
+        let held = Held {
+            instance,
+            identity,
+            last,
+        };
+        if !winner.add(held, &mut room) {
+            break;
+        }
+    }
+    Ok(Past {
+        subject: source.arbitrary()?,
+        at_ms: source.arbitrary()?,
+        winner: source.arbitrary::<bool>()?.then_some(winner),
+        later: Later,
+    })
 }
 
 fn checked(source: &mut Unstructured<'_>) -> Result<Checked> {

@@ -1,14 +1,9 @@
 //! Why a subject is routed as it is, as a node tells whoever asks: which pattern wins over which
 //! others, and how each of its instances stands to the next call.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use bincode::{
-    Decode, Encode,
-    de::Decoder,
-    enc::Encoder,
-    error::{DecodeError, EncodeError},
-};
+use bincode::{Decode, Encode};
 
 use crate::{
     InstanceId,
@@ -179,12 +174,8 @@ impl Winner {
 impl Standing {
     /// What it takes of a frame and of a reader's memory, at most.
     fn weight(&self) -> usize {
-        let at_node = match &self.place {
-            Place::Node { address, .. } => address.len(),
-            Place::Here | Place::Nowhere => 0,
-        };
         let direct = self.address.as_ref().map_or(0, String::len);
-        size_of::<Self>() + self.identity.len() + at_node + direct
+        size_of::<Self>() + self.identity.len() + self.place.weight() + direct
     }
 
     /// For how long it is still ejected, if it is.
@@ -261,22 +252,27 @@ impl Source {
 /// A number each, and one for those of later versions.
 macro_rules! numbered {
     ($name:ident) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.name())
             }
         }
 
-        impl Encode for $name {
-            fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        impl bincode::Encode for $name {
+            fn encode<E: bincode::enc::Encoder>(
+                &self,
+                encoder: &mut E,
+            ) -> Result<(), bincode::error::EncodeError> {
                 let number = Self::ALL.iter().position(|known| known == self);
                 let number = number.map_or(u8::MAX, |number| number as u8);
                 number.encode(encoder)
             }
         }
 
-        impl<Context> Decode<Context> for $name {
-            fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        impl<Context> bincode::Decode<Context> for $name {
+            fn decode<D: bincode::de::Decoder<Context = Context>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
                 let number = usize::from(u8::decode(decoder)?);
                 Ok(Self::ALL.get(number).copied().unwrap_or(Self::Unrecognised))
             }
@@ -285,6 +281,8 @@ macro_rules! numbered {
         bincode::impl_borrow_decode!($name);
     };
 }
+
+pub(crate) use numbered;
 
 numbered!(Pick);
 numbered!(Source);

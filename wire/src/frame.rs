@@ -101,11 +101,19 @@ pub enum Kind {
     CheckPattern = 0x41,
     /// Control: the answer to that.
     Checked = 0x42,
+    /// Control: asks what has changed of routes.
+    AskHistory = 0x43,
+    /// Control: the answer to that.
+    History = 0x44,
+    /// Control: asks where calls of a subject went at a time.
+    AskPast = 0x45,
+    /// Control: the answer to that.
+    Past = 0x46,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -140,6 +148,10 @@ impl Kind {
         Self::CallRules,
         Self::CheckPattern,
         Self::Checked,
+        Self::AskHistory,
+        Self::History,
+        Self::AskPast,
+        Self::Past,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

@@ -198,7 +198,8 @@ impl Room {
         Self(FRAME_LIMIT - 4 * 1024)
     }
 
-    pub(crate) fn take(&mut self, weight: usize) -> bool {
+    /// Takes some of it, unless less is left.
+    pub fn take(&mut self, weight: usize) -> bool {
         let rest = self.0.checked_sub(weight);
         rest.map(|rest| self.0 = rest).is_some()
     }
@@ -227,11 +228,7 @@ impl Routes {
 impl Route {
     /// What it takes of a frame and of a reader's memory, at most.
     fn weight(&self) -> usize {
-        let address = match &self.place {
-            Place::Node { address, .. } => address.len(),
-            Place::Here | Place::Nowhere => 0,
-        };
-        size_of::<Self>() + self.pattern.len() + self.identity.len() + address
+        size_of::<Self>() + self.pattern.len() + self.identity.len() + self.place.weight()
     }
 }
 
@@ -241,6 +238,14 @@ impl Place {
     pub fn node(node: InstanceId, address: &str) -> Self {
         let address = shown(address);
         Self::Node { node, address }
+    }
+
+    /// What it takes of a frame and of a reader's memory beside its own size, at most.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Node { address, .. } => address.len(),
+            Self::Here | Self::Nowhere => 0,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod control;
 pub mod explain;
 pub mod failure;
 pub mod frame;
+pub mod history;
 pub mod id;
 pub mod inspect;
 pub mod lane;

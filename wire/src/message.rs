@@ -17,6 +17,7 @@ use crate::{
     Failure, InstanceId, codec,
     explain::{Explain, Explained},
     frame::{self, Kind},
+    history::{AskHistory, AskPast, History, Past},
     inspect::{ListRoutes, Routes, Status},
     rules::{CallRules, CheckPattern, Checked},
 };
@@ -415,6 +416,14 @@ pub enum Control {
     CheckPattern(CheckPattern),
     /// See [`Kind::Checked`].
     Checked(Box<Checked>),
+    /// See [`Kind::AskHistory`].
+    AskHistory(AskHistory),
+    /// See [`Kind::History`].
+    History(History),
+    /// See [`Kind::AskPast`].
+    AskPast(AskPast),
+    /// See [`Kind::Past`].
+    Past(Past),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -506,6 +515,16 @@ impl Control {
                     codec::encode(checked.as_ref(), o);
                 });
             }
+            Self::AskHistory(ask) => {
+                frame::append(out, Kind::AskHistory, id, |o| codec::encode(ask, o));
+            }
+            Self::History(history) => {
+                frame::append(out, Kind::History, id, |o| codec::encode(history, o));
+            }
+            Self::AskPast(ask) => {
+                frame::append(out, Kind::AskPast, id, |o| codec::encode(ask, o));
+            }
+            Self::Past(past) => frame::append(out, Kind::Past, id, |o| codec::encode(past, o)),
             Self::Status(status) => {
                 frame::append(out, Kind::Status, id, |o| {
                     codec::encode(status.as_ref(), o);
@@ -553,6 +572,10 @@ impl Control {
             Kind::CallRules => Self::CallRules(whole(kind, payload)?),
             Kind::CheckPattern => Self::CheckPattern(whole(kind, payload)?),
             Kind::Checked => Self::Checked(Box::new(whole(kind, payload)?)),
+            Kind::AskHistory => Self::AskHistory(whole(kind, payload)?),
+            Kind::History => Self::History(whole(kind, payload)?),
+            Kind::AskPast => Self::AskPast(whole(kind, payload)?),
+            Kind::Past => Self::Past(whole(kind, payload)?),
             _ => return Ok(None),
         }))
     }

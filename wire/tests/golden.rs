@@ -14,6 +14,9 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
+    history::{
+        AskHistory, AskPast, Held, History, LastChange, Past, PastWinner, RouteChange, What,
+    },
     inspect::{
         Added, Later, ListRoutes, OtherNode, Place, RedisState, Route, RouteState, Routes, Status,
     },
@@ -27,7 +30,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 42] = [
+const ALL: [Golden; 46] = [
     VOID,
     HELLO,
     WELCOME,
@@ -70,6 +73,10 @@ const ALL: [Golden; 42] = [
     CALL_RULES,
     CHECK_PATTERN,
     CHECKED,
+    ASK_HISTORY,
+    HISTORY,
+    ASK_PAST,
+    PAST,
 ];
 
 /// A kind of a later version.
@@ -78,6 +85,58 @@ const UNKNOWN: Golden = &[
     ("7f", "kind: not given yet"),
     ("0000000000000000", "id: 0"),
     ("ff", "whatever it holds"),
+];
+
+/// `ask_history()`.
+const ASK_HISTORY: Golden = &[
+    ("11000000", "length: 17"),
+    ("43", "kind: AskHistory"),
+    ("0300000000000000", "id: request 3"),
+    ("01 01 61", "prefix"),
+    ("01 05", "since_ms"),
+    ("01 07", "before"),
+    ("00", "later"),
+];
+
+/// `history()`.
+const HISTORY: Golden = &[
+    ("26000000", "length: 38"),
+    ("44", "kind: History"),
+    ("0300000000000000", "id: request 3"),
+    ("01", "changes: one"),
+    ("07 05 01 61", "number, at_ms, pattern"),
+    ("02020202020202020202020202020202", "instance"),
+    ("01 73 00 03", "identity, place: Here, what: Returned"),
+    ("01", "more"),
+    ("01 04", "oldest_ms"),
+    ("00", "later"),
+];
+
+/// `ask_past()`.
+const ASK_PAST: Golden = &[
+    ("0d000000", "length: 13"),
+    ("45", "kind: AskPast"),
+    ("0300000000000000", "id: request 3"),
+    ("01 61", "subject"),
+    ("05", "at_ms"),
+    ("00", "later"),
+];
+
+/// `past()`.
+const PAST: Golden = &[
+    ("28000000", "length: 40"),
+    ("46", "kind: Past"),
+    ("0300000000000000", "id: request 3"),
+    ("01 61 05", "subject, at_ms"),
+    ("01 01 61 01", "winner: pattern, instances"),
+    ("01", "listed: one"),
+    ("02020202020202020202020202020202", "instance"),
+    ("01 73", "identity"),
+    (
+        "01 04 01 02",
+        "last: at_ms, what: Registered, place: Nowhere",
+    ),
+    ("00", "later"),
 ];
 
 /// A frame that was withdrawn.
@@ -782,6 +841,61 @@ fn call_rules() -> CallRules {
     }
 }
 
+fn ask_history() -> AskHistory {
+    AskHistory {
+        prefix: Some("a".to_owned()),
+        since_ms: Some(5),
+        before: Some(7),
+        later: Later,
+    }
+}
+
+fn history() -> History {
+    History {
+        changes: vec![RouteChange {
+            number: 7,
+            at_ms: 5,
+            pattern: "a".to_owned(),
+            instance: InstanceId([2; 16]),
+            identity: "s".to_owned(),
+            place: Place::Here,
+            what: What::Returned,
+        }],
+        more: true,
+        oldest_ms: Some(4),
+        later: Later,
+    }
+}
+
+fn ask_past() -> AskPast {
+    AskPast {
+        subject: "a".to_owned(),
+        at_ms: 5,
+        later: Later,
+    }
+}
+
+fn past() -> Past {
+    Past {
+        subject: "a".to_owned(),
+        at_ms: 5,
+        winner: Some(PastWinner {
+            pattern: "a".to_owned(),
+            instances: 1,
+            listed: vec![Held {
+                instance: InstanceId([2; 16]),
+                identity: "s".to_owned(),
+                last: Some(LastChange {
+                    at_ms: 4,
+                    what: What::Registered,
+                    place: Place::Nowhere,
+                }),
+            }],
+        }),
+        later: Later,
+    }
+}
+
 fn check_pattern() -> CheckPattern {
     CheckPattern {
         pattern: "a:1".to_owned(),
@@ -972,6 +1086,10 @@ fn control_messages() {
         (CALL_RULES, 0, Control::CallRules(call_rules())),
         (CHECK_PATTERN, 3, Control::CheckPattern(check_pattern())),
         (CHECKED, 3, Control::Checked(Box::new(checked()))),
+        (ASK_HISTORY, 3, Control::AskHistory(ask_history())),
+        (HISTORY, 3, Control::History(history())),
+        (ASK_PAST, 3, Control::AskPast(ask_past())),
+        (PAST, 3, Control::Past(past())),
         (
             EXPLAINED_NOTHING,
             3,

@@ -9,6 +9,9 @@ use nano_wire::{
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
+    history::{
+        AskHistory, AskPast, Held, History, LastChange, Past, PastWinner, RouteChange, What,
+    },
     inspect::{
         Added, Later, ListRoutes, OtherNode, Place, RedisState, Room, Route, RouteState, Routes,
         Status,
@@ -466,6 +469,21 @@ fn control() -> impl Strategy<Value = Control> {
             later: Later,
         })),
         checked().prop_map(|checked| Control::Checked(Box::new(checked))),
+        (option::of(".{0,40}"), any::<[Option<u64>; 2]>()).prop_map(
+            |(prefix, [since_ms, before])| Control::AskHistory(AskHistory {
+                prefix,
+                since_ms,
+                before,
+                later: Later,
+            })
+        ),
+        history().prop_map(Control::History),
+        (".{0,40}", any::<u64>()).prop_map(|(subject, at_ms)| Control::AskPast(AskPast {
+            subject,
+            at_ms,
+            later: Later,
+        })),
+        past().prop_map(Control::Past),
     ]
 }
 
@@ -480,6 +498,54 @@ prop_compose! {
         let rule = |(whom, prefix, line)| CallRule { whom, prefix, line };
         let rules = rules.into_iter().map(rule).collect();
         CallRules { is_new, is_whole, is_closed, source, contact, rules, later: Later }
+    }
+}
+
+prop_compose! {
+    fn route_change()(
+        number: u64,
+        at_ms: u64,
+        pattern in ".{0,40}",
+        instance: [u8; 16],
+        identity in ".{0,40}",
+        place in place(),
+        what in prop::sample::select(&What::ALL[..]),
+    ) -> RouteChange {
+        let instance = InstanceId(instance);
+        RouteChange { number, at_ms, pattern, instance, identity, place, what }
+    }
+}
+
+prop_compose! {
+    fn history()(
+        changes in vec(route_change(), 0..4),
+        more: bool,
+        oldest_ms: Option<u64>,
+    ) -> History {
+        History { changes, more, oldest_ms, later: Later }
+    }
+}
+
+prop_compose! {
+    fn held()(change in route_change(), has_last: bool) -> Held {
+        let RouteChange { at_ms, instance, identity, place, what, .. } = change;
+        let last = has_last.then_some(LastChange { at_ms, what, place });
+        Held { instance, identity, last }
+    }
+}
+
+prop_compose! {
+    fn past()(
+        subject in ".{0,40}",
+        at_ms: u64,
+        winner in option::of((".{0,40}", any::<u32>(), vec(held(), 0..4))),
+    ) -> Past {
+        let winner = winner.map(|(pattern, instances, listed)| PastWinner {
+            pattern,
+            instances,
+            listed,
+        });
+        Past { subject, at_ms, winner, later: Later }
     }
 }
 

@@ -69,6 +69,8 @@ impl Questions {
                 | Control::Status(_)
                 | Control::Explained(_)
                 | Control::Checked(_)
+                | Control::History(_)
+                | Control::Past(_)
                 | Control::Refused(_)
         );
         if is_answer && let Some(answer) = self.unanswered.remove(&id) {

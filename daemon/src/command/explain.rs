@@ -15,7 +15,7 @@ use nano_routing::Pattern;
 use nano_tls::Identity;
 use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime};
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, history, runtime};
 use crate::cli::ExplainArguments;
 
 /// Characters of an instance's id that people are shown.
@@ -25,6 +25,10 @@ pub(super) fn run(arguments: ExplainArguments) -> ExitCode {
     if let Err(error) = Pattern::parse(&arguments.subject) {
         return fail(USAGE, format!("the subject is none: {error}"));
     }
+    let at = match arguments.time.as_deref().map(history::time).transpose() {
+        Ok(at) => at,
+        Err(error) => return fail(USAGE, error),
+    };
     let options = match arguments.at.options() {
         Ok(options) => options,
         Err(error) => return fail(USAGE, error),
@@ -33,32 +37,45 @@ pub(super) fn run(arguments: ExplainArguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(NO_SESSION, error),
     };
-    let explained = match runtime.block_on(ask(options, &arguments.subject)) {
-        Ok(Ok(explained)) => explained,
+    let subject = &*arguments.subject;
+    let answered = match at {
+        Some(at) => runtime.block_on(ask(options, async |client| {
+            let past = client.past(subject, at).await?;
+            let text = history::past(&past, arguments.json);
+            Ok((text, past.winner.is_some()))
+        })),
+        None => runtime.block_on(ask(options, async |client| {
+            // This process has just begun, and knows nothing by itself.
+            let explained = client.explain(subject).await?.node?;
+            let text = match arguments.json {
+                true => format!("{:#}\n", in_json(&explained)),
+                false => in_words(&explained),
+            };
+            Ok((text, explained.winner.is_some()))
+        })),
+    };
+    let (text, has_winner) = match answered {
+        Ok(Ok(answered)) => answered,
         Ok(Err(failure)) => return fail(ASKED_IN_VAIN, failure),
         Err(error) => return fail(NO_SESSION, error),
-    };
-    let text = match arguments.json {
-        true => format!("{:#}\n", in_json(&explained)),
-        false => in_words(&explained),
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(ASKED_IN_VAIN, error),
-        _ if explained.winner.is_none() => ExitCode::from(ASKED_IN_VAIN),
+        _ if !has_winner => ExitCode::from(ASKED_IN_VAIN),
         _ => ExitCode::SUCCESS,
     }
 }
 
+/// Asks a node; what it answers, for people or programs, and whether any pattern wins.
 async fn ask(
     options: Options,
-    subject: &str,
-) -> Result<Result<Explained, CallError>, ConnectError> {
+    ask: impl AsyncFnOnce(&Client) -> Result<(String, bool), CallError>,
+) -> Result<Result<(String, bool), CallError>, ConnectError> {
     let client = Client::connect(options).await?;
-    // This process has just begun, and knows nothing by itself.
-    let explained = client.explain(subject).await;
+    let answered = ask(&client).await;
     client.close().await;
-    Ok(explained.and_then(|explanation| explanation.node))
+    Ok(answered)
 }
 
 fn in_words(explained: &Explained) -> String {

@@ -193,6 +193,12 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "history",
+        help: "Bytes of what has changed of routes that are kept, 0 for none",
+        default: "8 MiB",
+        kind: Kind::Size(0..=GIB, |config, n| config.history = n),
+    },
+    Setting {
         key: "drain_ms",
         help: "Milliseconds that a stop may take",
         default: "30000",

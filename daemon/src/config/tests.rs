@@ -119,6 +119,7 @@ fn defaults() {
         log_format: LogFormat::Text,
         grace: Duration::from_millis(10_000),
         http_route_lost_after: Duration::from_millis(86_400_000),
+        history: 8 << 20,
         drain: Duration::from_millis(30_000),
         deadline: Duration::from_millis(30_000),
         max_body: 16_777_216,
@@ -192,6 +193,7 @@ fn every_setting_is_heard_in_every_layer() {
         log_format: LogFormat::Json,
         grace: Duration::from_millis(1),
         http_route_lost_after: Duration::from_millis(12),
+        history: 13 << 10,
         drain: Duration::from_millis(2),
         deadline: Duration::from_millis(3),
         max_body: 2048,
@@ -234,6 +236,7 @@ fn every_setting_is_heard_in_every_layer() {
         "json",
         "1",
         "12",
+        "13KiB",
         "2",
         "3",
         "2KiB",
@@ -509,7 +512,7 @@ fn every_setting_has_its_bounds() {
         &["", "localhost", "10.0.0.0/33"],
     ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 37] = [
+    let bounds: [(&str, [&[&str]; 2]); 39] = [
         ("http", addresses),
         ("quic", addresses),
         ("state", paths),
@@ -546,6 +549,10 @@ fn every_setting_has_its_bounds() {
         ("redis_sentinel_password_file", paths),
         ("redis_namespace", [&["a", "eu.1-2_3"], &["", "a b", "{a}"]]),
         (
+            "redis_go_nano_keys",
+            [&["off", "read", "mirror"], &["", "write"]],
+        ),
+        (
             "advertise",
             [&["h:1", "[::1]:9999"], &["", "h", "h:0", ":1"]],
         ),
@@ -558,6 +565,7 @@ fn every_setting_has_its_bounds() {
             "http_route_lost_after_ms",
             [&["1", "2592000000"], &["0", "2592000001"]],
         ),
+        ("history", [&["0", "1 GiB"], &["-1", "2 GiB", "some"]]),
         ("drain_ms", hour),
         (
             "deadline_ms",

@@ -10,6 +10,7 @@ use super::{
     Actor,
     folder::Before,
     membership::Membership,
+    recording::Recorder,
     refused,
     store::{Change, StoreError},
 };
@@ -22,10 +23,11 @@ const RENEWAL: Duration = Duration::from_secs(1);
 impl Actor {
     /// Commits changes; a store that fails is set aside once another one can be made.
     pub(super) fn make_durable(&mut self, changes: &[Change]) -> Result<(), Failure> {
-        if changes.is_empty() {
+        let noted = self.recorder.take();
+        if changes.is_empty() && noted.is_empty() {
             return Ok(());
         }
-        match self.store.commit(changes) {
+        match self.store.commit(changes.iter().chain(&noted)) {
             Ok(()) => Ok(()),
             Err(error) => self.renew(&error),
         }
@@ -40,10 +42,13 @@ impl Actor {
         }
         self.store.close();
         let has_failed_before = self.next_renewal.take().is_some();
-        match self.store.renew(
-            everything(&self.table, &self.withheld, self.membership.as_ref()),
-            Before::SetAside,
-        ) {
+        let everything = everything(
+            &self.table,
+            &self.withheld,
+            self.membership.as_ref(),
+            &self.recorder,
+        );
+        match self.store.renew(everything, Before::SetAside) {
             Ok(()) if has_failed_before => {
                 tracing::warn!("the registry has a store again, which holds every route known");
                 Ok(())
@@ -66,7 +71,8 @@ impl Actor {
 
     /// Makes the store anew if it has grown past its use.
     pub(super) fn compact(&mut self) {
-        let everything = || everything(&self.table, &self.withheld, self.membership.as_ref());
+        let (membership, recorder) = (self.membership.as_ref(), &self.recorder);
+        let everything = || everything(&self.table, &self.withheld, membership, recorder);
         let overgrown = self.store.is_overgrown(everything());
         let compacted = overgrown.and_then(|overgrown| {
             if overgrown {
@@ -86,6 +92,7 @@ fn everything<'a>(
     table: &'a Table,
     withheld: &'a [Arc<Member>],
     membership: Option<&'a Membership>,
+    recorder: &'a Recorder,
 ) -> impl Iterator<Item = Change> + 'a {
     let members = table.iter().flat_map(|(_, members)| members);
     let own = members.filter(|member| !member.instance.is_elsewhere());
@@ -96,6 +103,7 @@ fn everything<'a>(
     own.chain(over_http)
         .map(|member| Change::put(member))
         .chain(sets)
+        .chain(recorder.everything())
 }
 
 fn not_durable(error: &StoreError) -> Failure {

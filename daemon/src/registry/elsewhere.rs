@@ -3,6 +3,8 @@
 
 use std::{mem, sync::Arc};
 
+use nano_wire::history::What;
+
 use super::{Actor, store::Change};
 use crate::{
     cluster::{Input, Key},
@@ -23,17 +25,25 @@ impl Actor {
         let Some(membership) = &mut self.membership else {
             return;
         };
+        // Before it knows any other node, all of them are only met, not new.
+        let is_news = membership.has_met_others();
         let seen = membership.take(inputs);
         if seen.is_empty() {
             return membership.shown();
         }
         let mut changes = seen.store;
+        self.recorder.moving(true);
         for key in seen.superseded {
             self.supersede(&key, &mut changes);
         }
+        self.recorder.moving(false);
+        self.recorder.because(What::Gone);
+        let was_muted = self.recorder.mute_unless(is_news);
         for (key, member) in seen.elsewhere {
             self.show_elsewhere(&key, member, &mut changes);
         }
+        self.recorder.mute(was_muted);
+        self.recorder.moved();
         let mut not_taken = Vec::new();
         for (key, record) in seen.adopted {
             if !self.adopt(&key, &record, &mut changes) {
@@ -77,7 +87,9 @@ impl Actor {
         if let Some(known) = known {
             let is_restored = !known.instance.is_elsewhere() && known.instance.is_lost();
             if is_restored && member.is_some() {
+                self.recorder.moving(true);
                 self.remove(known.instance.session, &key.pattern, changes);
+                self.recorder.moving(false);
             } else if !known.instance.is_elsewhere() {
                 return;
             }

@@ -3,6 +3,7 @@
 use std::{mem, sync::Arc};
 
 use nano_routing::Pattern;
+use nano_wire::history::What;
 
 use super::{Actor, membership, store::Change};
 use crate::{access::lets_register, cluster::Key, table::Member};
@@ -10,6 +11,7 @@ use crate::{access::lets_register, cluster::Key, table::Member};
 impl Actor {
     /// Has the table keep to the rules that are in force.
     pub(super) fn enforce(&mut self) {
+        self.recorder.because(What::Forbidden);
         let mut changes = Vec::new();
         for member in self.against_the_rules() {
             if member.instance.is_elsewhere() {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nano_wire::history::What;
 use tokio::time::Instant;
 
 use super::{Actor, membership::Membership};
@@ -18,6 +19,7 @@ impl Actor {
     /// Removes what did not come back in time.
     pub(super) fn end_graces(&mut self, now: Instant) {
         let mut changes = Vec::new();
+        self.recorder.because(What::Expired);
         while let Some(&(at, session)) = self.graces.first()
             && at <= now
         {

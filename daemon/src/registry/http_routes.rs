@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nano_wire::history::What;
 use tokio::time::Instant;
 
 use super::{
@@ -124,6 +125,7 @@ impl Actor {
         self.http.next_look =
             Instant::now() + LOOK.min(lost_after / 4).max(Duration::from_millis(50));
         let mut changes = Vec::new();
+        self.recorder.because(What::Unreachable);
         for instance in self.http.upstreams.failing_for(lost_after) {
             let before = changes.len();
             self.remove_session(instance.session, &mut changes);

@@ -72,6 +72,8 @@ pub(super) struct Membership {
     /// How many of those there may be before those that are gone are looked for.
     clean_at: usize,
     withheld: Withheld,
+    /// In this start or an earlier one.
+    has_met_others: bool,
 }
 
 /// Fewest instances of other nodes among which those that are gone are looked for.
@@ -132,6 +134,7 @@ impl Membership {
             address: String::new(),
             records: Vec::new(),
         });
+        let has_met_others = !stored.sets.is_empty();
         let restored = Restored {
             previous: previous.into_iter().collect(),
             foreign: stored.sets,
@@ -165,6 +168,7 @@ impl Membership {
             elsewhere: HashMap::new(),
             clean_at: CLEANING,
             withheld,
+            has_met_others,
         }
     }
 
@@ -235,6 +239,7 @@ impl Membership {
     /// All that was taken shows: if that is all that other nodes have, who starts the node is
     /// told once.
     pub(super) fn shown(&mut self) {
+        self.has_met_others |= self.knows_others();
         if self.knows_others()
             && let Some(first_step) = self.first_step.take()
         {
@@ -246,6 +251,11 @@ impl Membership {
     /// Instances that suspect nodes have.
     pub(super) fn suspect_instances(&self) -> usize {
         self.neighbours.suspect_instances()
+    }
+
+    /// Whether the node has known, in this start or an earlier one, what other nodes have.
+    pub(super) fn has_met_others(&self) -> bool {
+        self.has_met_others
     }
 
     /// Whether all that other nodes have in Redis is known here.

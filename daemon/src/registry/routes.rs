@@ -121,7 +121,9 @@ impl Actor {
     /// Shows a member in the next snapshot, in the place of the one of the same instance.
     pub(super) fn put(&mut self, member: Arc<Member>) {
         let pattern = member.pattern.clone();
-        if let Some(older) = self.member(&pattern, member.id()).cloned() {
+        let older = self.member(&pattern, member.id()).cloned();
+        self.recorder.put(&member, older.as_ref());
+        if let Some(older) = older {
             self.parties.leave(&older.instance);
         }
         self.parties.enter(&member.instance);
@@ -138,6 +140,7 @@ impl Actor {
         };
         let rest = members.without(&id);
         if let Some(known) = members.get(&id) {
+            self.recorder.removed(known);
             self.parties.leave(&known.instance);
         }
         match rest.is_empty() {

@@ -1,6 +1,6 @@
 //! The node's durable copy of its routes, in sled.
 //!
-//! One tree, six kinds of keys:
+//! One tree, seven kinds of keys:
 //!
 //! | key | value |
 //! | --- | --- |
@@ -10,6 +10,7 @@
 //! | `r`, pattern, `0x00`, instance id (16 bytes) | an own route, bincode |
 //! | `h`, boot (16 bytes) | of another node's set: version and address, bincode |
 //! | `s`, boot (16 bytes), pattern, `0x00`, instance id (16 bytes) | a record of it, bincode |
+//! | `t`, number (8 bytes, big endian) | changes of routes from that number on, bincode |
 //!
 //! No pattern holds a zero byte. A commit returns once its batch is on the disk: sled's
 //! `flush` starts the writes, `fdatasync` on its log file waits for them.
@@ -26,9 +27,12 @@ use std::{
 };
 
 use super::folder::{self, Before};
-use crate::cluster::{Boot, Key, Record, RestoredSet};
+use crate::{
+    cluster::{Boot, Key, Record, RestoredSet},
+    history::Chunk,
+};
 
-use record::{BOOT_KEY, KNOWN_KEY, ROUTE, SET_HEAD, SET_RECORD};
+use record::{BOOT_KEY, HISTORY, KNOWN_KEY, ROUTE, SET_HEAD, SET_RECORD};
 pub(super) use record::{Change, Stored};
 
 /// Version of the layout above.
@@ -129,6 +133,8 @@ pub(super) struct Contents {
     pub(super) known: Option<SystemTime>,
     /// HTTP routes whose node is gone, and that nobody has adopted yet.
     pub(super) orphans: Vec<(Key, Record)>,
+    /// Changes of routes.
+    pub(super) history: Vec<Chunk>,
 }
 
 /// The database, and how much of it is of use.
@@ -190,14 +196,17 @@ impl Store {
     }
 
     /// Makes changes durable, all or none.
-    pub(super) fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+    pub(super) fn commit<'c>(
+        &mut self,
+        changes: impl IntoIterator<Item = &'c Change> + Clone,
+    ) -> Result<(), StoreError> {
         let Some(open) = &self.open else {
             return Err(StoreError::Closed {
                 folder: self.folder.clone(),
             });
         };
-        write(&self.folder, open, changes)?;
-        self.written += changes.iter().map(Change::size).sum::<u64>();
+        write(&self.folder, open, changes.clone())?;
+        self.written += changes.into_iter().map(Change::size).sum::<u64>();
         Ok(())
     }
 
@@ -270,7 +279,11 @@ fn open_and_read(folder: &Path) -> Result<(Open, Contents), StoreError> {
     })
 }
 
-fn write(folder: &Path, open: &Open, changes: &[Change]) -> Result<(), StoreError> {
+fn write<'c>(
+    folder: &Path,
+    open: &Open,
+    changes: impl IntoIterator<Item = &'c Change>,
+) -> Result<(), StoreError> {
     let mut batch = sled::Batch::default();
     for change in changes {
         match &change.value {
@@ -354,7 +367,11 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
             set.records.push((key, record));
         }
     }
+    let history = scan(folder, db, HISTORY, |key, value| {
+        Ok(record::stored_chunk(key, value))
+    })?;
     Ok(Contents {
+        history: history.into_iter().flatten().collect(),
         routes,
         boot: boot.transpose().map_err(unreadable)?,
         sets: sets.into_values().collect(),

@@ -63,6 +63,7 @@ async fn what_calls_have_told_of_an_instance_outlives_its_registrations() {
         Upstreams::start(limits, Arc::clone(&table), Arc::default(), stopped.clone()).unwrap();
     let http = HttpRoutes::new(upstreams, quotas.of("http"), grace);
     let terms = Terms {
+        history: 1 << 20,
         grace,
         access: Arc::default(),
         http,

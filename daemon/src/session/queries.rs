@@ -7,6 +7,7 @@ use nano_wire::{
     Code, Failure, Hop,
     control::ControlError,
     explain::Explain,
+    history::{AskHistory, AskPast},
     inspect::{LONGEST_WATCH, ListRoutes},
     message::{AskSet, Control},
     rules::CheckPattern,
@@ -92,6 +93,31 @@ impl Session {
                 let checked = Box::new(checked);
                 self.sender.send(id, &Control::Checked(checked)).await
             }
+            Err(failure) => self.refuse(id, failure).await,
+        }
+    }
+
+    pub(super) async fn history(
+        &mut self,
+        id: u64,
+        ask: AskHistory,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        match context.registry.history().page(ask).await {
+            Ok(page) => self.sender.send(id, &Control::History(page)).await,
+            Err(failure) => self.refuse(id, failure).await,
+        }
+    }
+
+    pub(super) async fn past(
+        &mut self,
+        id: u64,
+        ask: AskPast,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        let history = context.registry.history();
+        match history.past(context.registry.table(), ask).await {
+            Ok(past) => self.sender.send(id, &Control::Past(past)).await,
             Err(failure) => self.refuse(id, failure).await,
         }
     }

@@ -10,12 +10,14 @@ use nano_wire::{InstanceId, codec, message::Policy};
 
 use crate::{
     cluster::{Boot, Key, Kind, Record, RestoredSet, StoreChange},
+    history::Chunk,
     table::Member,
 };
 
 pub(super) const ROUTE: u8 = b'r';
 pub(super) const SET_HEAD: u8 = b'h';
 pub(super) const SET_RECORD: u8 = b's';
+pub(super) const HISTORY: u8 = b't';
 
 /// Under which the last start of the node is kept.
 pub(super) const BOOT_KEY: &[u8] = b"boot";
@@ -94,6 +96,16 @@ impl Change {
         Self {
             key: KNOWN_KEY.to_vec(),
             value: Some(seconds.to_le_bytes().to_vec()),
+        }
+    }
+
+    /// A chunk of the history, by the number of its first change.
+    pub(in crate::registry) fn history(first: u64, chunk: Option<&[u8]>) -> Self {
+        let mut key = vec![HISTORY];
+        key.extend_from_slice(&first.to_be_bytes());
+        Self {
+            key,
+            value: chunk.map(<[u8]>::to_vec),
         }
     }
 
@@ -181,6 +193,12 @@ pub(super) fn stored_record(key: &[u8], value: &[u8]) -> Result<(Boot, Key, Reco
         payload: value.payload.into(),
     };
     Ok((Boot(*boot), stored_key(key)?, record))
+}
+
+/// `None` if it cannot be read: a gap in the history is no reason to do without the rest.
+pub(super) fn stored_chunk(key: &[u8], value: &[u8]) -> Option<Chunk> {
+    let first = u64::from_be_bytes(key.try_into().ok()?);
+    Chunk::stored(first, value.to_vec())
 }
 
 fn stored_key(key: &[u8]) -> Result<Key, String> {

@@ -245,7 +245,7 @@ fn a_store_that_failed_is_kept_beside_the_new_one() {
     let (mut store, _) = Store::open(&path, NEVER).unwrap();
     put(&mut store, &["a:1"]);
     store.close();
-    assert!(matches!(store.commit(&[]), Err(StoreError::Closed { .. })));
+    assert!(matches!(store.commit([]), Err(StoreError::Closed { .. })));
     store
         .renew(puts(&[member("b:2", 1)]), Before::SetAside)
         .unwrap();
