@@ -8,6 +8,7 @@
 //! patterns behind, unreachable, for a grace; what has not come back on another session by
 //! then is removed.
 
+mod commits;
 mod durability;
 mod elsewhere;
 mod enforcement;
@@ -50,6 +51,7 @@ use crate::{
     upstream::HttpAddress,
 };
 
+pub use commits::Commits;
 pub use http_routes::HttpRoutes;
 use losses::Losses;
 pub use membership::Joined;
@@ -131,6 +133,7 @@ pub struct Registry {
     changes: broadcast::Sender<Changes>,
     outlook: Option<watch::Receiver<Outlook>>,
     withheld: Arc<AtomicUsize>,
+    commits: Arc<Commits>,
 }
 
 /// On what terms routes are kept.
@@ -188,6 +191,7 @@ impl Registry {
             changes: actor.changes.clone(),
             outlook: actor.membership.as_ref().map(Membership::outlook),
             withheld,
+            commits: Arc::clone(&actor.commits),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -232,6 +236,21 @@ impl Registry {
         self.withheld.load(Ordering::Relaxed)
     }
 
+    /// How its store does.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// How many commands wait for the actor.
+    pub fn waiting(&self) -> usize {
+        QUEUE - self.commands.capacity()
+    }
+
+    /// How many may.
+    pub fn capacity(&self) -> usize {
+        QUEUE
+    }
+
     /// Gives the actor a command; waits while its queue is full.
     pub async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_err() {
@@ -252,6 +271,7 @@ impl RegistryThread {
 struct Actor {
     access: Arc<Access>,
     store: Store,
+    commits: Arc<Commits>,
     /// The snapshot in the making; the published one between batches.
     table: Table,
     parties: Parties,
@@ -322,6 +342,7 @@ impl Actor {
         Self {
             access,
             store,
+            commits: Arc::default(),
             table: Table::new(),
             parties: Parties::default(),
             published,
@@ -391,6 +412,7 @@ impl Actor {
                     incarnation: route.incarnation,
                     permit: Some(permit),
                     figures: Arc::default(),
+                    tag: Default::default(),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),

@@ -25,7 +25,10 @@ impl Actor {
         if changes.is_empty() {
             return Ok(());
         }
-        match self.store.commit(changes) {
+        let begun = Instant::now();
+        let committed = self.store.commit(changes);
+        self.commits.note(begun.elapsed(), committed.is_ok());
+        match committed {
             Ok(()) => Ok(()),
             Err(error) => self.renew(&error),
         }

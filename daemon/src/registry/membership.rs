@@ -394,6 +394,7 @@ impl Membership {
             incarnation: record.incarnation,
             permit: None,
             figures: Arc::default(),
+            tag: Default::default(),
         })
     }
 }
