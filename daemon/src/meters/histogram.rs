@@ -44,7 +44,7 @@ pub struct Durations {
 impl Histogram {
     /// Takes in one more.
     pub fn observe(&self, took: Duration) {
-        let micros = ((took.as_nanos() + 500) / 1000) as u64;
+        let micros = took.as_secs() * 1_000_000 + u64::from((took.subsec_nanos() + 500) / 1000);
         let bucket = BOUNDS.partition_point(|(bound, _)| *bound < micros);
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.micros.fetch_add(micros, Relaxed);
