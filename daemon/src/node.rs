@@ -432,8 +432,9 @@ impl Node {
     }
 
     fn tell_ready(&self) -> Result<(), StartError> {
-        let admin = self.admin_at;
-        tracing::info!(http = %self.http, quic = %self.quic, ?admin, "serving");
+        let admin = self.admin_at.map(|address| address.to_string());
+        let shown = admin.as_deref().unwrap_or("off");
+        tracing::info!(http = %self.http, quic = %self.quic, admin = shown, "serving");
         let Some(path) = &self.config.ready_file else {
             return Ok(());
         };
@@ -443,7 +444,7 @@ impl Node {
             "pid": std::process::id(),
         });
         if let Some(admin) = admin {
-            ready["admin"] = admin.to_string().into();
+            ready["admin"] = admin.into();
         }
         state::write_whole(path, ready.to_string().as_bytes()).map_err(|error| StartError::Ready {
             path: path.clone(),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use nano_client::{Body, Client, Context, Service};
 use nano_integration::{Cluster, Node, Scrape, go_nano::GoService, until};
@@ -135,12 +135,14 @@ async fn calls_in_flight_show_and_those_given_up_or_refused_are_counted() {
     .await;
     assert_eq!(failures(&scrape, "a:1", "cancelled", "maybe_executed"), 1.0);
     assert_eq!(scrape.value("nanod_calls_in_flight", &[]), Some(0.0));
-    let hasty = client.with_timeout(Duration::from_millis(50));
-    assert_eq!(act(&hasty, "a:1", "hold").await, Err("deadline"));
-    until_scrape(&node, "the deadline to be counted", |scrape| {
-        failures(scrape, "a:1", "deadline", "maybe_executed") == 1.0
-    })
-    .await;
+    let message = json!({"Pattern": "a:1", "Do": "hold"});
+    let late = node
+        .http()
+        .post_with(&message, "Nano-Timeout-Ms: 100\r\n")
+        .await;
+    assert_eq!(late.status, 504);
+    let scrape = node.scrape().await;
+    assert!(scrape.sum(FAILURES, &[("code", "deadline")]) > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

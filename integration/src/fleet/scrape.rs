@@ -48,7 +48,9 @@ pub(crate) async fn run(patterns: usize, called: usize) -> Result<()> {
     println!(
         "{patterns} patterns, {called} of them called, {} with series of their own: a scrape has \
          {} bytes and takes {}, with the routes counted anew {}",
-        scrape.value("nanod_patterns_metered", &[]).unwrap_or_default(),
+        scrape
+            .value("nanod_patterns_metered", &[])
+            .unwrap_or_default(),
         body.len(),
         in_words(&mut kept),
         in_words(&mut anew),
