@@ -407,6 +407,7 @@ impl Node {
         NodeBuilder {
             http: self.http.to_string(),
             quic: self.quic.to_string(),
+            admin: self.admin.map_or("off".to_owned(), |it| it.to_string()),
             ..self.builder
         }
     }
