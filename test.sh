@@ -6,6 +6,18 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+can_be_root() {
+    [[ $EUID -eq 0 ]] || command -v sudo >/dev/null
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
 # need_package COMMAND PACKAGE...: the Debian packages that bring a command, unless it is there.
 need_package() {
     local command=$1
@@ -13,18 +25,35 @@ need_package() {
     if command -v "$command" >/dev/null; then
         return
     fi
-    local as_root=()
-    if [[ $EUID -ne 0 ]]; then
-        as_root=(sudo)
-    fi
-    if ! command -v apt-get >/dev/null || ! command -v "${as_root[0]:-env}" >/dev/null; then
+    if ! command -v apt-get >/dev/null || ! can_be_root; then
         echo "test.sh: $command is missing; please install it (Debian: $*)" >&2
         exit 1
     fi
     echo "test.sh: installing $* for $command"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# Prometheus and promtool, unpacked from Debian's package beside what cargo builds: installed, it would run as a
+# service from then on.
+need_prometheus() {
+    local folder=target/prometheus
+    if [[ -x $folder/usr/bin/promtool ]] ||
+        { command -v promtool >/dev/null && command -v prometheus >/dev/null; }; then
+        return
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "test.sh: promtool is missing; please install Prometheus 2.42 or later" >&2
+        exit 1
+    fi
+    echo "test.sh: unpacking prometheus into $folder"
+    mkdir -p "$folder"
+    (
+        cd "$folder"
+        apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }
+        dpkg-deb -x prometheus_*.deb .
+        rm prometheus_*.deb
+    )
 }
 
 install_needs() {
@@ -34,6 +63,7 @@ install_needs() {
     fi
     need_package cc gcc libc6-dev
     need_package curl curl ca-certificates
+    need_prometheus
     # A sentinel is a redis-server in another mode.
     need_package redis-server redis-server
     need_package redis-cli redis-tools

@@ -239,6 +239,23 @@ impl Access {
         Ok(())
     }
 
+    /// The identity of who reads or changes the node by its admin listener: on loopback as for
+    /// [calls](Self::http_caller), elsewhere always by a token.
+    ///
+    /// # Errors
+    ///
+    /// If the token is none, or there is none where one is needed.
+    pub fn operator(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
+        match peer.bearer() {
+            Some(authorization) => self.by_token(authorization),
+            None if peer.is_on_loopback => Ok(HTTP_LOCAL.into()),
+            None => Err(unauthenticated(
+                "the admin listener is not on loopback, and serves its API to those who show a \
+                 token: Authorization: Bearer TOKEN",
+            )),
+        }
+    }
+
     fn by_token(&self, authorization: &[u8]) -> Result<Arc<str>, Failure> {
         let identity = self.tokens.load().identity_of(authorization);
         identity.ok_or_else(|| {

@@ -12,9 +12,9 @@ mod routes;
 mod status;
 mod tls;
 
-use std::{process::ExitCode, time::SystemTime};
+use std::process::ExitCode;
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use serde::Serialize;
 
 use crate::{
     cli::{self, Ask, Other},
@@ -55,12 +55,13 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// A time as RFC 3339 has it.
-fn written(time: SystemTime) -> String {
-    // It fails only for years that no certificate names.
-    OffsetDateTime::from(time)
-        .format(&Rfc3339)
-        .unwrap_or_default()
+/// An object as people and programs read it.
+fn in_json(object: &impl Serialize) -> String {
+    let value = serde_json::to_value(object);
+    format!(
+        "{:#}\n",
+        value.expect("objects with names for keys are JSON")
+    )
 }
 
 /// Says what is wrong and fails.

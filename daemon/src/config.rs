@@ -43,6 +43,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where QUIC listens (UDP).
     pub quic: SocketAddr,
+    /// Where metrics, health and the API are served (TCP), if they are.
+    pub admin: Option<SocketAddr>,
     /// The folder of the registry, the lock and, unless `tls` names another, the authority.
     pub state: PathBuf,
     /// A folder with `ca.pem`, `cert.pem` and `key.pem`; none for certificates of the cluster's
@@ -173,6 +175,7 @@ impl Config {
         Config {
             http: here,
             quic: here,
+            admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9998))),
             state,
             tls: None,
             cluster_secret: None,

@@ -1,5 +1,6 @@
 //! Whether a data thread has more to do than it can: in comes how late its timer was, out goes
-//! whether new calls are refused. Each data thread has its own, and nobody else looks at it.
+//! whether new calls are refused. Each data thread has its own; what it found last is a [`Pulse`],
+//! for whoever asks how the node does.
 //!
 //! What is ready on a thread waits its turn as long as the timer does. Where that is long each time
 //! that is looked, and not just once, a queue stands that does not get shorter by itself, and each
@@ -7,7 +8,11 @@
 //! (Nichols and Jacobson, *Controlling Queue Delay*, ACM Queue 10(5), 2012): what counts is the
 //! least delay of an interval.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -35,8 +40,59 @@ pub fn is_over() -> bool {
     IS_OVER.get()
 }
 
+/// How late a data thread was when it last looked, and when that was.
+#[derive(Debug)]
+pub struct Pulse {
+    begun: Instant,
+    /// Milliseconds since `begun`.
+    last: AtomicU64,
+    micros: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Pulse {
+    /// Of a thread that is about to begin.
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            micros: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// How late it was.
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Relaxed))
+    }
+
+    /// Whether it refuses calls.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Relaxed)
+    }
+
+    /// For how long it has not looked.
+    pub fn silence(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Relaxed));
+        self.begun.elapsed().saturating_sub(last)
+    }
+
+    fn note(&self, delay: Duration, now: Instant) {
+        self.micros.store(delay.as_micros() as u64, Relaxed);
+        self.is_over.store(is_over(), Relaxed);
+        let last = now.saturating_duration_since(self.begun);
+        self.last.store(last.as_millis() as u64, Relaxed);
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Looks at the delay of this thread for as long as it is polled.
-pub async fn watch() {
+pub async fn watch(pulse: &Pulse) {
     let mut delays = Delays::default();
     let mut next_line = Instant::now();
     loop {
@@ -45,6 +101,7 @@ pub async fn watch() {
         let now = Instant::now();
         let delay = now - due;
         IS_OVER.set(delays.is_over(delay, now));
+        pulse.note(delay, now);
         if is_over() && next_line <= now {
             next_line = now + QUIET;
             tracing::warn!(

@@ -8,9 +8,11 @@
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
 //! starts it, and [`neighbours`] are the ways to the other nodes, [`upstream`] those to HTTP
 //! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
-//! of the node. [`lag`] says when a thread has too much to do.
+//! of the node; [`admin`] does so over HTTP, with what [`meters`] count, and [`json`] is the form in
+//! which programs read it. [`lag`] says when a thread has too much to do.
 
 pub mod access;
+pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod cluster;
@@ -21,9 +23,12 @@ pub mod explain;
 pub mod go_nano;
 pub mod hardening;
 pub mod history;
+pub mod json;
 pub mod lag;
 pub mod listen;
 pub mod listing;
+pub mod log;
+pub mod meters;
 pub mod neighbours;
 pub mod node;
 pub mod quota;

@@ -6,4 +6,4 @@ pub mod quic;
 mod sockets;
 
 pub use http::{HttpAnswer, Routed};
-pub use sockets::{BindError, Listeners, bind};
+pub use sockets::{BindError, Listeners, bind, bind_admin};

@@ -14,13 +14,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{self, Access, AccessError},
+    admin::{AdminContext, AdminThread},
     cluster::{Boot, Identity, RedisAccessError, RedisOptions, Settings},
     config::Config,
     go_nano::{GoNano, GoNanoOptions, GoNanoSharing},
-    lag,
+    lag::{self, Pulse},
     listen::{
         self, BindError, Listeners,
-        http::{Callers, HttpContext, Retries},
+        http::{Callers, HttpContext, Responses, Retries},
         quic,
     },
     neighbours::DIAL,
@@ -52,6 +53,8 @@ pub struct Node {
     serving: CancellationToken,
     failed: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
+    admin: Option<AdminThread>,
+    admin_at: Option<SocketAddr>,
     registry: RegistryThread,
     replication: Option<ReplicationThread>,
     probes: ProbeThread,
@@ -77,7 +80,7 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A thread did not start.
-    #[error("cannot start a data thread: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     /// It has no part in its cluster.
     #[error(transparent)]
@@ -123,6 +126,7 @@ impl Node {
         let server = quic::server_config(&trust.credentials).map_err(TrustError::from)?;
         let endpoint = quic::endpoint_config(&state.reset_key()?);
         let listeners = listen::bind(config.quic, config.http, config.threads)?;
+        let admin = config.admin.map(listen::bind_admin).transpose()?;
         let failed = CancellationToken::new();
         let quotas = Quotas::new(quota_limits(&config));
         let table = Published::default();
@@ -223,6 +227,7 @@ impl Node {
                 registrar,
                 deadline: config.deadline,
                 retries: Retries::new(config.retry.clone()),
+                responses: Responses::default(),
                 connections: Connections {
                     room: Arc::new(Semaphore::new(config.max_connections)),
                     open: TaskTracker::new(),
@@ -232,6 +237,8 @@ impl Node {
             serving: CancellationToken::new(),
             failed,
             threads: Vec::new(),
+            admin: None,
+            admin_at: admin.as_ref().map(|(address, _)| *address),
             registry: registry_thread,
             replication,
             probes,
@@ -241,6 +248,7 @@ impl Node {
         };
         let started = node
             .start_threads(listeners, &server, &endpoint)
+            .and_then(|pulses| node.start_admin(admin.map(|(_, tcp)| tcp), pulses))
             .and_then(|()| node.tell_ready());
         match started {
             Ok(()) => {
@@ -271,6 +279,12 @@ impl Node {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the admin listener is, if there is one.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin_at
     }
 
     /// What can be read anew while the node runs.
@@ -335,6 +349,7 @@ impl Node {
             session,
             http_context,
             threads,
+            admin,
             registry,
             replication,
             probes,
@@ -344,6 +359,9 @@ impl Node {
             if thread.join().is_err() {
                 tracing::error!("a data thread panicked");
             }
+        }
+        if let Some(admin) = admin {
+            admin.stop();
         }
         // The registry ends with the last of those who send to it.
         drop((session, http_context));
@@ -359,7 +377,8 @@ impl Node {
         listeners: Listeners,
         server: &ServerConfig,
         endpoint: &EndpointConfig,
-    ) -> Result<(), StartError> {
+    ) -> Result<Vec<Arc<Pulse>>, StartError> {
+        let mut pulses = Vec::new();
         for (index, (udp, tcp)) in listeners.pairs.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -379,7 +398,9 @@ impl Node {
                 accepting: self.accepting.clone(),
                 serving: self.serving.clone(),
                 failed: self.failed.clone(),
+                pulse: Arc::default(),
             };
+            pulses.push(Arc::clone(&thread.pulse));
             let failed = self.failed.clone();
             let thread = thread::Builder::new()
                 .name(format!("nano-data-{index}"))
@@ -392,19 +413,43 @@ impl Node {
                 .map_err(StartError::Thread)?;
             self.threads.push(thread);
         }
+        Ok(pulses)
+    }
+
+    fn start_admin(
+        &mut self,
+        listener: Option<std::net::TcpListener>,
+        pulses: Vec<Arc<Pulse>>,
+    ) -> Result<(), StartError> {
+        let Some(listener) = listener else {
+            return Ok(());
+        };
+        let context = AdminContext::new(
+            Arc::clone(&self.session),
+            Arc::clone(&self.http_context),
+            pulses,
+            self.accepting.clone(),
+        );
+        let started = AdminThread::start(listener, context, self.failed.clone());
+        self.admin = Some(started.map_err(StartError::Thread)?);
         Ok(())
     }
 
     fn tell_ready(&self) -> Result<(), StartError> {
-        tracing::info!(http = %self.http, quic = %self.quic, "serving");
+        let admin = self.admin_at.map(|address| address.to_string());
+        let shown = admin.as_deref().unwrap_or("off");
+        tracing::info!(http = %self.http, quic = %self.quic, admin = shown, "serving");
         let Some(path) = &self.config.ready_file else {
             return Ok(());
         };
-        let ready = serde_json::json!({
+        let mut ready = serde_json::json!({
             "http": self.http,
             "quic": self.quic,
             "pid": std::process::id(),
         });
+        if let Some(admin) = admin {
+            ready["admin"] = admin.into();
+        }
         state::write_whole(path, ready.to_string().as_bytes()).map_err(|error| StartError::Ready {
             path: path.clone(),
             error,
@@ -492,6 +537,7 @@ struct DataThread {
     accepting: CancellationToken,
     serving: CancellationToken,
     failed: CancellationToken,
+    pulse: Arc<Pulse>,
 }
 
 /// Longest wait for what was cut off to say so, and for peers to take notice of the end.
@@ -523,7 +569,7 @@ impl DataThread {
         };
         tokio::select! {
             () = serve => {}
-            () = lag::watch() => {}
+            () = lag::watch(&self.pulse) => {}
         }
         self.endpoint
             .close(Close::Done.code(), b"the node has stopped");

@@ -102,6 +102,12 @@ impl Quotas {
         self.held[resource as usize].load(Ordering::Relaxed)
     }
 
+    /// How much of it they may hold.
+    #[must_use]
+    pub fn limit(&self, resource: Resource) -> u64 {
+        self.limits.of(resource).0
+    }
+
     /// What an identity holds.
     #[must_use]
     pub fn of(self: &Arc<Self>, identity: &str) -> Arc<Usage> {

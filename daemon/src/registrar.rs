@@ -60,6 +60,7 @@ impl Registrar {
             incarnation: 0,
             permit: Some(by.usage.take(Resource::Patterns)?),
             figures: Arc::default(),
+            tag: Default::default(),
         };
         let (done, acknowledged) = oneshot::channel();
         let command = Command::Register { member, done };

@@ -8,6 +8,7 @@
 //! patterns behind, unreachable, for a grace; what has not come back on another session by
 //! then is removed.
 
+mod commits;
 mod durability;
 mod elsewhere;
 mod enforcement;
@@ -52,6 +53,7 @@ use crate::{
     upstream::HttpAddress,
 };
 
+pub use commits::Commits;
 pub use http_routes::HttpRoutes;
 use losses::Losses;
 pub use membership::Joined;
@@ -135,6 +137,7 @@ pub struct Registry {
     outlook: Option<watch::Receiver<Outlook>>,
     withheld: Arc<AtomicUsize>,
     history: Arc<History>,
+    commits: Arc<Commits>,
 }
 
 /// On what terms routes are kept.
@@ -200,6 +203,7 @@ impl Registry {
             outlook: actor.membership.as_ref().map(Membership::outlook),
             withheld,
             history,
+            commits: Arc::clone(&actor.commits),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -249,6 +253,21 @@ impl Registry {
         self.withheld.load(Ordering::Relaxed)
     }
 
+    /// How its store does.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
+    }
+
+    /// How many commands wait for the actor.
+    pub fn waiting(&self) -> usize {
+        QUEUE - self.commands.capacity()
+    }
+
+    /// How many may.
+    pub fn capacity(&self) -> usize {
+        QUEUE
+    }
+
     /// Gives the actor a command; waits while its queue is full.
     pub async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_err() {
@@ -269,6 +288,7 @@ impl RegistryThread {
 struct Actor {
     access: Arc<Access>,
     store: Store,
+    commits: Arc<Commits>,
     /// The snapshot in the making; the published one between batches.
     table: Table,
     parties: Parties,
@@ -342,6 +362,7 @@ impl Actor {
         Self {
             access,
             store,
+            commits: Arc::default(),
             table: Table::new(),
             parties: Parties::default(),
             published,
@@ -412,6 +433,7 @@ impl Actor {
                     incarnation: route.incarnation,
                     permit: Some(permit),
                     figures: Arc::default(),
+                    tag: Default::default(),
                 })),
                 Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
                     "a stored route is left out"),

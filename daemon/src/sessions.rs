@@ -18,11 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::switch::NodeLink;
 
+mod traffic;
+
+pub use traffic::{Links, Traffic};
+
 /// The sessions of all data threads.
 pub struct Sessions {
     limit: usize,
     next: AtomicU64,
-    live: Mutex<HashMap<u64, Entry>>,
+    known: Mutex<Known>,
     changed: Notify,
     /// Told to instances that the node is about to leave.
     pub move_instances: CancellationToken,
@@ -30,6 +34,13 @@ pub struct Sessions {
     pub drain_callers: CancellationToken,
     /// Told to instances that the node is leaving.
     pub drain_instances: CancellationToken,
+}
+
+#[derive(Default)]
+struct Known {
+    live: HashMap<u64, Entry>,
+    /// Of those that have ended.
+    ended: Traffic,
 }
 
 struct Entry {
@@ -53,7 +64,7 @@ impl Sessions {
         Arc::new(Self {
             limit,
             next: AtomicU64::new(0),
-            live: Mutex::default(),
+            known: Mutex::default(),
             changed: Notify::new(),
             move_instances: CancellationToken::new(),
             drain_callers: CancellationToken::new(),
@@ -63,7 +74,7 @@ impl Sessions {
 
     /// Whether another session may come.
     pub fn has_room(&self) -> bool {
-        self.live.lock().len() < self.limit && !self.drain_callers.is_cancelled()
+        self.known.lock().live.len() < self.limit && !self.drain_callers.is_cancelled()
     }
 
     /// Takes a place.
@@ -75,7 +86,7 @@ impl Sessions {
             has_moved: false,
             drained: false,
         };
-        self.live.lock().insert(number, entry);
+        self.known.lock().live.insert(number, entry);
         Place {
             sessions: Arc::clone(self),
             number,
@@ -101,16 +112,27 @@ impl Sessions {
 
     /// Calls that are not answered yet.
     pub fn calls_in_flight(&self) -> u64 {
-        let live = self.live.lock();
-        live.values()
-            .map(|entry| u64::from(entry.link.peer_calls_in_flight()))
+        let known = self.known.lock();
+        let live = known.live.values();
+        live.map(|entry| u64::from(entry.link.peer_calls_in_flight()))
             .sum()
+    }
+
+    /// What their links do, and have done.
+    pub fn links(&self) -> Links {
+        let (links, ended): (Vec<_>, _) = {
+            let known = self.known.lock();
+            let links = known.live.values().map(|entry| Arc::clone(&entry.link));
+            (links.collect(), known.ended)
+        };
+        // What ends from here on is still counted as it was: no sum ever falls.
+        Links::of(&links, ended)
     }
 
     async fn all(&self, fulfils: impl Fn(&Entry) -> bool) {
         loop {
             let changed = self.changed.notified();
-            if self.live.lock().values().all(&fulfils) {
+            if self.known.lock().live.values().all(&fulfils) {
                 return;
             }
             changed.await;
@@ -135,7 +157,7 @@ impl Place {
     }
 
     fn change(&self, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.sessions.live.lock().get_mut(&self.number) {
+        if let Some(entry) = self.sessions.known.lock().live.get_mut(&self.number) {
             change(entry);
         }
         self.sessions.changed.notify_waiters();
@@ -144,7 +166,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.sessions.live.lock().remove(&self.number);
+        let mut known = self.sessions.known.lock();
+        if let Some(entry) = known.live.remove(&self.number) {
+            known.ended += Traffic::of(&entry.link);
+        }
+        drop(known);
         self.sessions.changed.notify_waiters();
     }
 }

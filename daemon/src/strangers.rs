@@ -4,6 +4,7 @@
 use std::{
     fmt::Display,
     net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Those of all data threads.
 #[derive(Default)]
-pub struct Strangers(Mutex<Told>);
+pub struct Strangers {
+    told: Mutex<Told>,
+    all: AtomicU64,
+}
 
 /// What was logged of late.
 #[derive(Default)]
@@ -30,11 +34,17 @@ struct Told {
 impl Strangers {
     /// Logs that a connection was not let in, unless too many were just now.
     pub fn tell(&self, peer: SocketAddr, what: &str, why: &dyn Display) {
-        match self.0.lock().admit(Instant::now()) {
+        self.all.fetch_add(1, Relaxed);
+        match self.told.lock().admit(Instant::now()) {
             Some(0) => tracing::info!(%peer, "{what}: {why}"),
             Some(untold) => tracing::info!(%peer, untold, "{what}: {why}"),
             None => tracing::debug!(%peer, "{what}: {why}"),
         }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.all.load(Relaxed)
     }
 }
 

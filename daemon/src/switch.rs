@@ -19,7 +19,7 @@ use nano_routing::{
     Usable, canonical, pick,
 };
 use nano_wire::{
-    CallHeader, CallId, Code, Failure, Hop, InstanceId,
+    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
     lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
@@ -141,18 +141,19 @@ impl Switch {
     ) -> Option<Job> {
         // 1. What may not travel on is refused.
         let Some(hops) = header.hops.checked_sub(1) else {
-            return reply_to.fail(&looped(header.subject));
+            return self.refuse(None, reply_to, &looped(header.subject));
         };
         if header.remaining_us == 0 {
-            return reply_to.fail(&too_late());
+            return self.refuse(None, reply_to, &too_late());
         }
         if lag::is_over() {
-            return reply_to.fail(&over());
+            self.table.meters().shed();
+            return self.refuse(None, reply_to, &over());
         }
         // 2. The subject in its one form.
         let subject = match canonical(header.subject) {
             Ok(subject) => subject,
-            Err(error) => return reply_to.fail(&bad_subject(&error)),
+            Err(error) => return self.refuse(None, reply_to, &bad_subject(&error)),
         };
         let header = CallHeader {
             subject: &subject,
@@ -163,21 +164,24 @@ impl Switch {
         if let Some(access) = &self.access
             && let Err(failure) = access.may_call(self.caller.identity(), &subject)
         {
-            return reply_to.fail(&failure);
+            return self.refuse(None, reply_to, &failure);
         }
         // 4. The longest pattern that matches, in the snapshot of this moment.
         let table = self.table.load();
         let Some((pattern, members)) = table.longest_match(&subject) else {
-            return reply_to.fail(&self.unmatched(&subject));
+            return self.refuse(None, reply_to, &self.unmatched(&subject));
         };
+        let any = members.as_slice().first();
         let members = match self.eligible(&header, members) {
             Ok(members) => members,
-            Err(failure) => return reply_to.fail(&failure.of_pattern(pattern.as_str())),
+            Err(failure) => {
+                return self.refuse(any, reply_to, &failure.of_pattern(pattern.as_str()));
+            }
         };
         // 5. A place among the calls of its caller, and room for its bytes.
         let permit = match self.caller.take_call(held_of(&body)) {
             Ok(permit) => permit,
-            Err(failure) => return reply_to.fail(&failure),
+            Err(failure) => return self.refuse(any, reply_to, &failure),
         };
         // 6. One of its instances, or another if that one does not take it.
         let attempt = Attempt {
@@ -199,6 +203,16 @@ impl Switch {
         {
             go_nano.look_up(subject).await;
         }
+    }
+
+    /// Fails a call that no instance was given, with one of its pattern's members, if it is known.
+    fn refuse(
+        &self,
+        any: Option<&Arc<Member>>,
+        reply_to: ReplyTo,
+        failure: &Failure,
+    ) -> Option<Job> {
+        refuse(&self.table, any, reply_to, failure)
     }
 
     /// The shortest deadline that those who serve a subject, in its one form, declare for calls
@@ -245,8 +259,20 @@ impl Switch {
     }
 }
 
+/// Fails a call that no instance was given, and counts it.
+fn refuse(
+    table: &Published,
+    any: Option<&Arc<Member>>,
+    reply_to: ReplyTo,
+    failure: &Failure,
+) -> Option<Job> {
+    let of = any.map(|member| member.metered());
+    table.meters().refused(of, failure);
+    reply_to.fail(failure)
+}
+
 /// Whether no more than half of a pattern's instances are ejected.
-pub(crate) fn at_most_half_out(table: &Published, pattern: &Pattern, now: Duration) -> bool {
+fn at_most_half_out(table: &Published, pattern: &Pattern, now: Duration) -> bool {
     let table = table.load();
     let members = table.get(pattern.as_str());
     // Who has no others that could be called instead is not ejected.
@@ -318,7 +344,8 @@ impl Attempt<'_, '_, '_> {
             true => none_twice(pattern),
             false => no_instance(pattern, known.len(), may_return),
         });
-        self.reply_to.fail(&failure)
+        let any = members.as_slice().first();
+        refuse(self.table, any, self.reply_to, &failure)
     }
 
     /// Gives the call to one member, or back.
@@ -404,12 +431,15 @@ impl Handler for Switch {
             Answer::Reply(..) => Outcome::Answered,
             Answer::Failed(failure) => given.outcome(failure),
         };
-        let pattern = &given.member.pattern;
-        given.ended(outcome, |now| at_most_half_out(&self.table, pattern, now));
         let answer = match answer {
             Answer::Failed(failure) => Answer::Failed(given.sign(failure)),
             reply @ Answer::Reply(..) => reply,
         };
+        let failed = match &answer {
+            Answer::Reply(..) => None,
+            Answer::Failed(failure) => Some((failure.code, failure.certainty)),
+        };
+        given.ended(&self.table, outcome, failed);
         reply_to.answer(answer, Some(given.member));
     }
 
@@ -419,13 +449,20 @@ impl Handler for Switch {
 }
 
 impl Given {
-    /// The call is no longer in flight at its instance.
-    pub(crate) fn ended(&self, outcome: Outcome, may_be_out: impl FnOnce(Duration) -> bool) {
+    /// The call is no longer in flight at its instance; how it failed, if it did.
+    pub(crate) fn ended(
+        &self,
+        table: &Published,
+        outcome: Outcome,
+        failed: Option<(Code, Certainty)>,
+    ) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.begun);
         let now = since_start(now);
         let (figures, settings) = (&self.member.figures, &HealthSettings::DEFAULT);
-        figures.end(outcome, took, now, settings, || may_be_out(now));
+        let may_be_out = || at_most_half_out(table, &self.member.pattern, now);
+        figures.end(outcome, took, now, settings, may_be_out);
+        table.meters().ended(self.member.metered(), took, failed);
     }
 
     /// What a failure says of the instance.
@@ -463,9 +500,10 @@ impl Job {
     pub fn stop(&self) {
         match self {
             Self::Call(link, id) => {
-                if let Some((forwarded, _)) = link.cancel(*id) {
-                    // Only a failure is asked about.
-                    forwarded.given.ended(Outcome::Unknown, |_| false);
+                if let Some((forwarded, certainty)) = link.cancel(*id) {
+                    let (table, cancelled) = (&link.handler().table, Code::Cancelled);
+                    let failed = Some((cancelled, certainty));
+                    forwarded.given.ended(table, Outcome::Unknown, failed);
                 }
             }
             Self::Task(task) => task.abort(),

@@ -18,7 +18,13 @@ use nano_wire::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::{neighbours::Neighbour, quota::Permit, switch::NodeLink, upstream::Upstream};
+use crate::{
+    meters::{Meters, Tag},
+    neighbours::Neighbour,
+    quota::Permit,
+    switch::NodeLink,
+    upstream::Upstream,
+};
 
 /// One snapshot: the members of each pattern.
 pub type Table = Tree<Instances<Arc<Member>>>;
@@ -31,6 +37,7 @@ pub struct Publication {
     table: ArcSwap<Table>,
     revision: watch::Sender<u64>,
     census: Arc<Census>,
+    meters: Meters,
 }
 
 /// How many instances there are, counted as they come and go.
@@ -110,6 +117,8 @@ pub struct Member {
     /// What its calls of this pattern tell. Other patterns of the instance may take longer, or
     /// fail, and have limits of their own.
     pub figures: Arc<Figures>,
+    /// Where they are counted, with those of the pattern's other instances.
+    pub tag: Tag,
 }
 
 impl Member {
@@ -120,6 +129,11 @@ impl Member {
             self.figures = Arc::clone(&known.figures);
         }
         self
+    }
+
+    /// Whose calls its calls are counted among.
+    pub fn metered(&self) -> (&Tag, &Pattern) {
+        (&self.tag, &self.pattern)
     }
 }
 
@@ -154,6 +168,11 @@ impl Publication {
     pub fn census(&self) -> &Arc<Census> {
         &self.census
     }
+
+    /// What becomes of the calls that are routed by it.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
 }
 
 impl Default for Publication {
@@ -164,6 +183,7 @@ impl Default for Publication {
             // start, for one that is known.
             revision: watch::Sender::new(fastrand::u64(..1 << 62)),
             census: Arc::default(),
+            meters: Meters::default(),
         }
     }
 }

@@ -13,20 +13,25 @@ use hyper::{
 
 /// What the requests of one listener may say.
 #[derive(Clone, Copy)]
-pub(crate) struct Guard {
+pub struct Guard {
     is_loopback: bool,
 }
 
 impl Guard {
     /// For a listener on that address.
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
         Self {
             is_loopback: address.ip().is_loopback(),
         }
     }
 
     /// Refuses a request that a web page may have made, and says why.
-    pub(crate) fn check(self, headers: &HeaderMap) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// If one may have.
+    pub fn check(self, headers: &HeaderMap) -> Result<(), String> {
         if let Some(origin) = headers.get(ORIGIN) {
             return Err(format!(
                 "requests of web pages are not served (Origin: {origin:?})"

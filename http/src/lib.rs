@@ -20,6 +20,7 @@ mod service_answer;
 
 pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
 pub use body::{Pieces, RequestBody};
+pub use guard::Guard;
 pub use headers::{HOPS_HEADER, TIMEOUT_HEADER, hops, reached_by, timeout, trace};
 pub use host_port::HostPort;
 pub use message::Message;

@@ -39,6 +39,38 @@ impl Http {
         self.post_with(message, "Accept: */*\r\n").await
     }
 
+    /// Gets what is at a path.
+    pub async fn get(&self, path: &str) -> Response {
+        self.get_with(path, "").await
+    }
+
+    /// Gets it with header lines, each ended by CRLF.
+    pub async fn get_with(&self, path: &str, headers: &str) -> Response {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
+            self.address
+        );
+        self.send(&request).await
+    }
+
+    /// Sends JSON to a path by a method, with header lines, each ended by CRLF.
+    pub async fn send_json(
+        &self,
+        method: &str,
+        path: &str,
+        json: &Value,
+        headers: &str,
+    ) -> Response {
+        let body = json.to_string();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\
+             Content-Type: application/json\r\nConnection: close\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        );
+        self.send(&request).await
+    }
+
     /// Posts a message with header lines, each ended by CRLF, in place of curl's.
     pub async fn post_with(&self, message: &Value, headers: &str) -> Response {
         self.post_within(message, headers, PATIENCE).await

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{ANY, Authority, Http, Process, ServiceBuilder, until};
+use crate::{ANY, Authority, Http, Process, Scrape, ServiceBuilder, until};
 
 /// The command of the real binary, without arguments. It is built first, so that no test
 /// runs an older one, unless `NANOD_BIN` names it.
@@ -75,6 +75,7 @@ pub struct NodeBuilder {
     state: TempDir,
     http: String,
     quic: String,
+    admin: String,
     threads: usize,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
@@ -104,6 +105,8 @@ pub struct Node {
     pub http: SocketAddr,
     /// Where QUIC listens.
     pub quic: SocketAddr,
+    /// Where the admin listener is, if there is one.
+    pub admin: Option<SocketAddr>,
     builder: NodeBuilder,
 }
 
@@ -111,6 +114,7 @@ pub struct Node {
 struct Ready {
     http: SocketAddr,
     quic: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 impl NodeBuilder {
@@ -133,6 +137,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn quic(mut self, address: &str) -> Self {
         address.clone_into(&mut self.quic);
+        self
+    }
+
+    /// An address for the admin listener in place of one of loopback, or `off`.
+    #[must_use]
+    pub fn admin(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.admin);
         self
     }
 
@@ -214,6 +225,7 @@ impl NodeBuilder {
             process,
             http: ready.http,
             quic: ready.quic,
+            admin: ready.admin,
             builder: self,
         }
     }
@@ -228,6 +240,7 @@ impl NodeBuilder {
         let mut command = self.command();
         command
             .args(["--http", &self.http, "--quic", &self.quic])
+            .args(["--admin", &self.admin])
             .arg("--state")
             .arg(self.state_folder())
             .arg("--ready-file")
@@ -287,6 +300,7 @@ impl Node {
             state: tempfile::tempdir().expect("a temporary folder can be made"),
             http: ANY.to_owned(),
             quic: ANY.to_owned(),
+            admin: ANY.to_owned(),
             threads: 2,
             arguments: Vec::new(),
             variables: Vec::new(),
@@ -359,6 +373,23 @@ impl Node {
         Http::at(self.http)
     }
 
+    /// Its admin listener.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    #[must_use]
+    pub fn admin(&self) -> Http {
+        Http::at(self.admin.expect("the node has an admin listener"))
+    }
+
+    /// Its metrics of this moment.
+    pub async fn scrape(&self) -> Scrape {
+        let response = self.admin().get("/metrics").await;
+        let text = String::from_utf8(response.body);
+        Scrape::parse(&text.expect("metrics are text"))
+    }
+
     /// A service process that will connect to it.
     #[must_use]
     pub fn service(&self, name: &str) -> ServiceBuilder {
@@ -376,6 +407,7 @@ impl Node {
         NodeBuilder {
             http: self.http.to_string(),
             quic: self.quic.to_string(),
+            admin: self.admin.map_or("off".to_owned(), |it| it.to_string()),
             ..self.builder
         }
     }

@@ -162,6 +162,19 @@ impl Process {
         prlimit(Some(self.pid), Resource::Fsize, limit).expect("a child's limits can be set");
     }
 
+    /// Has it open no more than so many files and sockets; those that are open stay.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub fn limit_open_files(&self, most: u64) {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        prlimit(Some(self.pid), Resource::Nofile, limit).expect("a child's limits can be set");
+    }
+
     /// Its open files and sockets.
     ///
     /// # Panics

@@ -1,5 +1,5 @@
-//! A way over UDP that can be cut, for all or for what some processes send: datagrams come
-//! in at an address that a node advertises, and go on to the node.
+//! A way over UDP that can be cut, for all or for what some processes send, or lose some of what it
+//! carries: datagrams come in at an address that a node advertises, and go on to the node.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -35,6 +35,8 @@ pub struct UdpProxy {
 #[derive(Default)]
 struct Cut {
     all: bool,
+    /// One of so many is lost.
+    one_of: Option<usize>,
     pids: HashSet<u32>,
     /// Sources that are known, and whether they are of those processes.
     sources: HashMap<SocketAddr, bool>,
@@ -90,6 +92,11 @@ impl UdpProxy {
         self.cut.lock().all = is_cut;
     }
 
+    /// Has it lose one of so many datagrams, drawn at random, in either direction; `None` for none.
+    pub fn lose_one_of(&self, datagrams: Option<usize>) {
+        self.cut.lock().one_of = datagrams;
+    }
+
     /// Cuts it for these processes, and for no others.
     pub fn cut_from(&self, pids: impl IntoIterator<Item = u32>) {
         let mut cut = self.cut.lock();
@@ -106,6 +113,12 @@ impl Drop for UdpProxy {
 
 impl Cut {
     fn holds_up(&mut self, source: SocketAddr) -> bool {
+        if self
+            .one_of
+            .is_some_and(|datagrams| fastrand::usize(..datagrams) == 0)
+        {
+            return true;
+        }
         if self.all || self.pids.is_empty() {
             return self.all;
         }

@@ -39,7 +39,7 @@ async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
     }
     let curls: Vec<_> = lines
         .iter()
-        .filter(|line| line.trim().starts_with("curl"))
+        .filter(|line| line.trim().starts_with("curl -X POST"))
         .collect();
     let expected = [
         (r#"{"Result":3}"#, "200"),
@@ -56,6 +56,14 @@ async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
             output.contains(answer) && output.ends_with(status),
             "{curl}: {output}"
         );
+    }
+    let others = lines
+        .iter()
+        .filter(|line| line.trim().starts_with("curl http"));
+    for (curl, end) in others.zip(["# EOF\n", "readyz check passed\n"]) {
+        let output = run(Command::new("sh").args(["-c", &format!("{curl} --silent")])).await;
+        let output = said(&output.stdout);
+        assert!(output.ends_with(end), "{curl}: {output}");
     }
     demo.signal(rustix::process::Signal::INT);
     assert!(demo.ended().await.success());
@@ -135,7 +143,8 @@ async fn settings_come_from_flag_environment_and_file_in_that_order() {
     let in_file = folder.path().join("file.json");
     let in_env = folder.path().join("env.json");
     let in_flag = folder.path().join("flag.json");
-    let text = format!("http = {ANY:?}\nquic = {ANY:?}\nready_file = {in_file:?}\n");
+    let text =
+        format!("http = {ANY:?}\nquic = {ANY:?}\nadmin = {ANY:?}\nready_file = {in_file:?}\n");
     std::fs::write(&file, text).unwrap();
     let ready = async |command: &mut Command, path: &std::path::Path| {
         command.arg("--config").arg(&file);
@@ -193,7 +202,7 @@ async fn certificates_made_by_hand_serve_node_service_and_client() {
     // A client's certificate makes no node.
     let mut command = nanod();
     command
-        .args(["--http", ANY, "--quic", ANY, "--tls"])
+        .args(["--http", ANY, "--quic", ANY, "--admin", ANY, "--tls"])
         .arg(at("client"));
     command.arg("--state").arg(at("other"));
     let output = run(&mut command).await;
@@ -211,6 +220,7 @@ async fn help_names_every_setting() {
     for part in [
         "--http",
         "--quic",
+        "--admin",
         "--state",
         "--config",
         "--threads",

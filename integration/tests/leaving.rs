@@ -184,6 +184,7 @@ async fn a_second_node_is_refused_the_folder_and_the_ports() {
     let any = nano_integration::ANY;
     let (http, quic) = (node.http.to_string(), node.quic.to_string());
     let state = node.state().display().to_string();
+    let admin = node.admin.unwrap().to_string();
     let said = refused(&["--state", &state, "--http", any, "--quic", any]).await;
     assert!(said.contains(&state) && said.contains("in use"), "{said}");
     assert!(said.contains(&node.process.pid().to_string()), "{said}");
@@ -194,6 +195,9 @@ async fn a_second_node_is_refused_the_folder_and_the_ports() {
     assert!(said.contains(&http) && said.contains("--http"), "{said}");
     let said = refused(&["--state", &other, "--http", any, "--quic", &quic]).await;
     assert!(said.contains(&quic) && said.contains("--quic"), "{said}");
+    let free = ["--state", &other, "--http", any, "--quic", any];
+    let said = refused(&[&free[..], &["--admin", &admin]].concat()).await;
+    assert!(said.contains(&admin) && said.contains("--admin"), "{said}");
     assert_eq!(
         node.http().post(&json!({"Pattern": "a:1"})).await.status,
         404

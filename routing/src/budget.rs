@@ -91,7 +91,28 @@ impl RetryBudget {
         let _ = self.slot(now).fetch_update(Relaxed, Relaxed, less);
     }
 
+    /// How many retries there may be at this moment.
+    pub fn available(&self, now: Duration) -> u64 {
+        let (calls, retries) = self.counts(now);
+        (self.allowed(calls) / 100).saturating_sub(retries)
+    }
+
     fn is_within(&self, now: Duration) -> bool {
+        let (calls, retries) = self.counts(now);
+        retries * 100 <= self.allowed(calls)
+    }
+
+    /// Hundredths of retries that there may be of so many calls.
+    fn allowed(&self, calls: u64) -> u64 {
+        let BudgetSettings {
+            percent,
+            per_second,
+        } = self.settings;
+        calls * u64::from(percent) + 100 * SECONDS * u64::from(per_second)
+    }
+
+    /// Calls and retries that count.
+    fn counts(&self, now: Duration) -> (u64, u64) {
         let (mut calls, mut retries) = (0, 0);
         let last = second(now);
         for second in (last + 1).saturating_sub(SECONDS)..=last {
@@ -101,11 +122,7 @@ impl RetryBudget {
                 retries += slot.retries();
             }
         }
-        let BudgetSettings {
-            percent,
-            per_second,
-        } = self.settings;
-        retries * 100 <= calls * u64::from(percent) + 100 * SECONDS * u64::from(per_second)
+        (calls, retries)
     }
 
     /// Adds to the present second; false if it has no room. Its slot is taken from an earlier one.

@@ -1,16 +1,11 @@
 //! `nanod`: runs the daemon until it is told to stop.
 
-use std::{collections::BTreeMap, io::IsTerminal, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::{USAGE, fail, runtime, stop_signal};
-use crate::{
-    config::{Config, LogFormat},
-    descriptors,
-    node::Node,
-};
+use crate::{config::Config, descriptors, log, node::Node};
 
 /// Exit code of a node that did not start.
 const NOT_STARTED: u8 = 1;
@@ -23,8 +18,8 @@ pub(super) fn run(flags: &BTreeMap<&'static str, String>) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(USAGE, errors),
     };
-    if let Err(error) = start_log(&config) {
-        return fail(USAGE, error);
+    if let Err(error) = log::begin(&config) {
+        return fail(USAGE, format!("log: {error}"));
     }
     descriptors::raise(config.max_connections);
     let runtime = match runtime() {
@@ -65,23 +60,4 @@ async fn serve(config: Config) -> ExitCode {
             ExitCode::from(IMPATIENT)
         }
     }
-}
-
-/// The store's library logs each error that it also returns, and the node says what it
-/// means. A filter that names the library wins over this.
-const QUIET: &str = "sled=off";
-
-/// Logs go to standard error.
-fn start_log(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
-        .map_err(|error| format!("log: {:?} is no filter of logs: {error}", config.log))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let started = match config.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
-    started.map_err(|error| error.to_string())
 }

@@ -52,7 +52,12 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         .tempdir()
         .map_err(DemoError::Folder)?;
     let state = folder.path().to_string_lossy().into_owned();
-    let flags = BTreeMap::from([("http", demo.http), ("quic", demo.quic), ("state", state)]);
+    let flags = BTreeMap::from([
+        ("http", demo.http),
+        ("quic", demo.quic),
+        ("admin", "127.0.0.1:0".to_owned()),
+        ("state", state),
+    ]);
     let config = Config::load(&flags)?;
     let mut options = Options::default().state(folder.path());
     options.cluster_secret = config.cluster_secret.clone();
@@ -168,6 +173,11 @@ fn print_curl(node: &Node) {
     for (subject, mut message) in messages() {
         message["Pattern"] = subject.into();
         println!("  curl -X POST http://{}/ -d '{message}'", node.http());
+    }
+    if let Some(admin) = node.admin() {
+        println!("\nIts metrics, and whether it is ready:");
+        println!("  curl http://{admin}/metrics");
+        println!("  curl http://{admin}/readyz?verbose");
     }
     println!("\nCtrl-C stops it.");
 }

@@ -13,10 +13,9 @@ use nano_client::{
 };
 use nano_routing::Pattern;
 use nano_tls::Identity;
-use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, history, runtime};
-use crate::cli::ExplainArguments;
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, history, in_json, runtime};
+use crate::{cli::ExplainArguments, json::ExplainedObject};
 
 /// Characters of an instance's id that people are shown.
 const SHORT_ID: usize = 8;
@@ -48,7 +47,7 @@ pub(super) fn run(arguments: ExplainArguments) -> ExitCode {
             // This process has just begun, and knows nothing by itself.
             let explained = client.explain(subject).await?.node?;
             let text = match arguments.json {
-                true => format!("{:#}\n", in_json(&explained)),
+                true => in_json(&ExplainedObject::from(&explained)),
                 false => in_words(&explained),
             };
             Ok((text, explained.winner.is_some()))
@@ -198,67 +197,4 @@ fn counted(instances: u32) -> String {
         1 => "1 instance".to_owned(),
         instances => format!("{instances} instances"),
     }
-}
-
-fn in_json(explained: &Explained) -> Value {
-    let winner = explained.winner.as_ref().map(|winner| {
-        let listed: Vec<_> = winner.listed.iter().map(standing_in_json).collect();
-        json!({
-            "pattern": winner.pattern,
-            "instances": winner.instances,
-            "listed": listed,
-        })
-    });
-    let runners_up = explained.runners_up.iter();
-    let runners_up = runners_up.map(
-        |RunnerUp { pattern, instances }| json!({ "pattern": pattern, "instances": instances }),
-    );
-    let own: Vec<_> = explained.subject.split(',').collect();
-    let near = explained.near.iter().map(|near| {
-        let at = near.field as usize;
-        json!({
-            "pattern": near.pattern,
-            "instances": near.instances,
-            "field": at + 1,
-            "wanted": near.pattern.split(',').nth(at),
-            "found": own.get(at),
-        })
-    });
-    json!({
-        "subject": explained.subject,
-        "winner": winner,
-        "runners_up": runners_up.collect::<Vec<_>>(),
-        "near_misses": near.collect::<Vec<_>>(),
-    })
-}
-
-fn standing_in_json(standing: &Standing) -> Value {
-    let (place, node, node_address) = match &standing.place {
-        Place::Here => ("here", None, None),
-        Place::Node { node, address } => ("node", Some(node.to_string()), Some(address)),
-        Place::Nowhere => ("nowhere", None, None),
-    };
-    let policy = &standing.policy;
-    json!({
-        "instance": standing.instance.to_string(),
-        "identity": standing.identity,
-        "place": place,
-        "node": node,
-        "address": node_address,
-        "state": standing.state.name(),
-        "pick": standing.pick.name(),
-        "ejected_ms": standing.ejected_ms,
-        "in_flight": standing.in_flight,
-        "latency_us": standing.latency_us,
-        "direct_address": standing.address,
-        "source": standing.source.name(),
-        "age_ms": standing.age_ms,
-        "policy": {
-            "idempotent": policy.idempotent,
-            "deadline_ms": policy.deadline_ms,
-            "max_concurrent": policy.max_concurrent,
-            "max_body": policy.max_body,
-            "weight": policy.weight,
-        },
-    })
 }

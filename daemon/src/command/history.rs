@@ -12,8 +12,8 @@ use nano_routing::Pattern;
 use nano_tls::Identity;
 use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, moment, runtime, written};
-use crate::cli::HistoryArguments;
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, moment, runtime};
+use crate::{cli::HistoryArguments, json::written};
 
 /// Characters of an instance's id that people are shown.
 const SHORT_ID: usize = 8;

@@ -3,17 +3,16 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use nano_client::{Client, ConnectError, Options, RedisState, Status};
-use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime, written};
-use crate::cli::StatusArguments;
-
-/// The end of the year 9999, beyond which no certificate goes.
-const LAST_SECOND: u64 = 253_402_300_799;
+use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, in_json, runtime};
+use crate::{
+    cli::StatusArguments,
+    json::{StatusObject, after_1970, written},
+};
 
 pub(super) fn run(arguments: StatusArguments) -> ExitCode {
     let options = match arguments.at.options() {
@@ -30,7 +29,7 @@ pub(super) fn run(arguments: StatusArguments) -> ExitCode {
         Err(error) => return fail(NO_SESSION, error),
     };
     let text = match arguments.json {
-        true => format!("{:#}\n", in_json(&status)),
+        true => in_json(&StatusObject::from(&status)),
         false => in_words(&status),
     };
     match io::stdout().write_all(text.as_bytes()) {
@@ -111,10 +110,6 @@ fn until(end: Option<u64>) -> String {
     }
 }
 
-fn after_1970(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))
-}
-
 fn redis_in_words(redis: Option<&RedisState>) -> String {
     let Some(redis) = redis else {
         return "none is configured".to_owned();
@@ -146,45 +141,4 @@ fn duration(duration: Duration) -> String {
         (0, _, _) => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
-}
-
-fn in_json(status: &Status) -> Value {
-    let redis = status.redis.as_ref();
-    let redis = redis.map(|redis| {
-        json!({
-            "in_step": redis.is_in_step(),
-            "away_ms": redis.away_ms,
-            "behind": redis.behind,
-            "not_yet_replicated": redis.unreplicated,
-            "of_another_authority": redis.is_foreign,
-        })
-    });
-    let listed = status.listed.iter();
-    let listed = listed.map(|node| {
-        json!({
-            "instance": node.instance.to_string(),
-            "address": node.address,
-            "suspect": node.is_suspect,
-        })
-    });
-    json!({
-        "identity": status.identity,
-        "instance": status.instance.to_string(),
-        "version": status.agent,
-        "uptime_ms": status.uptime_ms,
-        "quic": status.quic,
-        "http": status.http,
-        "sessions": status.sessions,
-        "in_flight": status.in_flight,
-        "patterns": status.patterns,
-        "instances": status.instances,
-        "suspect_instances": status.suspect,
-        "certificate_ends": status.added.certificate_ends.map(after_1970).map(written),
-        "revocations_end": status.added.revocations_end.map(after_1970).map(written),
-        "redis": redis,
-        "nodes": status.nodes,
-        "suspect_nodes": status.suspect_nodes,
-        "withheld_routes": status.added.withheld,
-        "listed_nodes": listed.collect::<Vec<_>>(),
-    })
 }

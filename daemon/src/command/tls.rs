@@ -9,8 +9,9 @@ use std::{
 use nano_tls::{Authority, Name, Revoke, Summary};
 use serde_json::{Value, json};
 
-use super::{fail, written};
+use super::fail;
 use crate::cli::Tls;
+use crate::json::written;
 
 const SECONDS_A_DAY: u64 = 86_400;
 

@@ -37,6 +37,12 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Address(|config, address| config.quic = address),
     },
     Setting {
+        key: "admin",
+        help: "Address that metrics, health and the API are served on (TCP), or off",
+        default: "127.0.0.1:9998",
+        kind: Kind::AddressOrOff(|config, address| config.admin = address),
+    },
+    Setting {
         key: STATE,
         help: "Folder of the node's state",
         default: "$STATE_DIRECTORY, $XDG_STATE_HOME/nanod or ~/.local/state/nanod",
@@ -370,6 +376,7 @@ pub(super) enum Value {
 #[derive(Debug)]
 enum Kind {
     Address(fn(&mut Config, SocketAddr)),
+    AddressOrOff(fn(&mut Config, Option<SocketAddr>)),
     Path(fn(&mut Config, PathBuf)),
     Name(fn(&mut Config, Name)),
     Redis(fn(&mut Config, RedisUrl)),
@@ -388,6 +395,7 @@ impl Kind {
     fn set(&self, text: &str, config: &mut Config) -> Option<()> {
         match self {
             Kind::Address(set) => set(config, text.parse().ok()?),
+            Kind::AddressOrOff(set) => set(config, parse_address_or_off(text)?),
             Kind::Path(set) => set(config, not_blank(text)?.into()),
             Kind::Name(set) => set(config, Name::new(nano_tls::Kind::Node, text).ok()?),
             Kind::Redis(set) => set(config, text.parse().ok()?),
@@ -407,6 +415,9 @@ impl Kind {
     fn expected(&self) -> String {
         match self {
             Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9999".to_owned(),
+            Kind::AddressOrOff(_) => {
+                "an IP address and a port, such as 127.0.0.1:9998, or off".to_owned()
+            }
             Kind::Path(_) => A_PATH.to_owned(),
             Kind::Name(_) => "a name of letters, digits, '.', '-' and '_'".to_owned(),
             Kind::Redis(_) => "a URL such as redis://[user:password@]host:6379, \
@@ -474,6 +485,13 @@ fn show_size(bytes: u64) -> String {
             || bytes.to_string(),
             |(suffix, unit)| format!("{} {suffix}", bytes / unit),
         )
+}
+
+fn parse_address_or_off(text: &str) -> Option<Option<SocketAddr>> {
+    match text {
+        "off" => Some(None),
+        address => address.parse().ok().map(Some),
+    }
 }
 
 fn parse_format(text: &str) -> Option<LogFormat> {

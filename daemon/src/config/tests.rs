@@ -98,6 +98,7 @@ fn defaults() {
     let expected = Config {
         http: address("127.0.0.1:9999"),
         quic: address("127.0.0.1:9999"),
+        admin: Some(address("127.0.0.1:9998")),
         state: "/home/nano/.local/state/nanod".into(),
         tls: None,
         cluster_secret: None,
@@ -172,6 +173,7 @@ fn every_setting_is_heard_in_every_layer() {
     let changed = Config {
         http: address("[::1]:1"),
         quic: address("[::1]:2"),
+        admin: None,
         state: "/s".into(),
         tls: Some("/t".into()),
         cluster_secret: Some(SecretSource::File("/c".into())),
@@ -211,6 +213,7 @@ fn every_setting_is_heard_in_every_layer() {
     let texts = [
         "[::1]:1",
         "[::1]:2",
+        "off",
         "/s",
         "/t",
         "/c",
@@ -512,9 +515,10 @@ fn every_setting_has_its_bounds() {
         &["", "localhost", "10.0.0.0/33"],
     ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 39] = [
+    let bounds: [(&str, [&[&str]; 2]); 40] = [
         ("http", addresses),
         ("quic", addresses),
+        ("admin", [&["off", "[::]:0"], &["", "on", "9998"]]),
         ("state", paths),
         ("tls", paths),
         ("cluster_secret_file", paths),

@@ -8,6 +8,7 @@ mod bodies;
 mod call;
 mod callers;
 mod register;
+mod responses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{access::HttpPeer, registrar::Registrar, table::Member};
 use bodies::Bodies;
 pub use call::{HttpAnswer, Retries, Routed};
 pub use callers::Callers;
+pub use responses::Responses;
 
 /// What the HTTP listeners of all threads share.
 pub struct HttpContext {
@@ -36,6 +38,8 @@ pub struct HttpContext {
     pub deadline: Duration,
     /// How much may be tried again.
     pub retries: Retries,
+    /// What was answered.
+    pub responses: Responses,
     /// Those of all threads.
     pub connections: Connections,
 }
@@ -43,8 +47,16 @@ pub struct HttpContext {
 impl Answerer for HttpContext {
     const HOP: Hop = Hop::Node;
 
-    /// The way of a request.
     async fn answer(&self, asked: Asked) -> Response<Full<Bytes>> {
+        let response = self.respond(asked).await;
+        self.responses.note(response.status());
+        response
+    }
+}
+
+impl HttpContext {
+    /// The way of a request.
+    async fn respond(&self, asked: Asked) -> Response<Full<Bytes>> {
         let Asked { head, body, ends } = asked;
         let mut wants_body = nano_http::wants_body(&head.headers);
         let mut subject = None;

@@ -90,6 +90,21 @@ pub fn bind(quic: SocketAddr, http: SocketAddr, threads: usize) -> Result<Listen
     })
 }
 
+/// Binds the socket of the admin listener, which is shared with nobody.
+///
+/// # Errors
+///
+/// As [`bind`].
+pub fn bind_admin(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
+    let bound = bind_tcp(address, false).and_then(|tcp| Ok((tcp.local_addr()?, tcp)));
+    bound.map_err(|error| BindError {
+        protocol: "TCP",
+        flag: "--admin",
+        address,
+        error,
+    })
+}
+
 fn probe_udp(address: SocketAddr) -> io::Result<SocketAddr> {
     bind_udp(address, false)?.socket.local_addr()
 }

@@ -24,6 +24,7 @@ fn member(published: &Publication, pattern: &str, id: u128) -> Arc<Member> {
         incarnation: 1,
         permit: None,
         figures: Arc::default(),
+        tag: Default::default(),
     })
 }
 

@@ -27,7 +27,10 @@ impl Actor {
         if changes.is_empty() && noted.is_empty() {
             return Ok(());
         }
-        match self.store.commit(changes.iter().chain(&noted)) {
+        let begun = Instant::now();
+        let committed = self.store.commit(changes.iter().chain(&noted));
+        self.commits.note(begun.elapsed(), committed.is_ok());
+        match committed {
             Ok(()) => Ok(()),
             Err(error) => self.renew(&error),
         }

@@ -70,6 +70,7 @@ impl Actor {
             incarnation: route.incarnation,
             permit: Some(permit),
             figures: Arc::default(),
+            tag: Default::default(),
         }));
     }
 
@@ -113,6 +114,7 @@ impl Actor {
             // Over the limit it is served all the same.
             permit: self.http.usage.take(Resource::Patterns).ok(),
             figures: Arc::default(),
+            tag: Default::default(),
         });
         changes.push(Change::put(&member));
         self.insert(Arc::new(member));

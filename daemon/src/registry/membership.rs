@@ -423,6 +423,7 @@ impl Membership {
             incarnation: record.incarnation,
             permit: None,
             figures: Arc::default(),
+            tag: Default::default(),
         })
     }
 }

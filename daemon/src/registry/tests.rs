@@ -29,6 +29,7 @@ async fn register(registry: &Registry, instance: &Arc<Instance>, policy: Policy)
         incarnation: 1,
         permit: None,
         figures: Arc::default(),
+        tag: Default::default(),
     };
     registry.send(Command::Register { member, done }).await;
     acknowledged.await.unwrap().unwrap();

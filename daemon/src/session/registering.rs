@@ -207,6 +207,7 @@ impl Session {
             incarnation: register.incarnation,
             permit: Some(permit),
             figures: Arc::default(),
+            tag: Default::default(),
         })
     }
 }

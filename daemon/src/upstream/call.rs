@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Upstream, message::with_pattern, request::request};
 use crate::{
     quota::Room,
-    switch::{Given, at_most_half_out},
+    switch::Given,
     table::{Member, Published},
 };
 
@@ -39,15 +39,22 @@ pub enum Payload {
 struct Flight {
     given: Given,
     table: Published,
-    outcome: Outcome,
+    is_sent: bool,
+    /// What it says of the service, and how it failed, if it did.
+    end: Option<(Outcome, Option<(Code, Certainty)>)>,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let pattern = &self.given.member.pattern;
-        self.given.ended(self.outcome, |now| {
-            at_most_half_out(&self.table, pattern, now)
-        });
+        let given_up = || {
+            let certainty = match self.is_sent {
+                true => Certainty::MaybeExecuted,
+                false => Certainty::NotSent,
+            };
+            (Outcome::Unknown, Some((Code::Cancelled, certainty)))
+        };
+        let (outcome, failed) = self.end.unwrap_or_else(given_up);
+        self.given.ended(&self.table, outcome, failed);
     }
 }
 
@@ -65,7 +72,8 @@ impl UpstreamCall {
             flight: Flight {
                 given,
                 table: Arc::clone(table),
-                outcome: Outcome::Unknown,
+                is_sent: false,
+                end: None,
             },
             upstream: Arc::clone(upstream),
             headers,
@@ -88,25 +96,31 @@ impl UpstreamCall {
             deadline,
         } = self;
         let room = || flight.given.permit.room();
-        let mut is_sent = false;
         let exchange = async {
             let body = whole(payload, room()).await?;
             let request = request(headers, body);
-            upstream.exchange(request, room(), &mut is_sent).await
+            upstream
+                .exchange(request, room(), &mut flight.is_sent)
+                .await
         };
         let exchanged = timeout_at(deadline, exchange).await;
-        let result = exchanged.unwrap_or_else(|_| Err(late(is_sent)));
+        let result = exchanged.unwrap_or_else(|_| Err(late(flight.is_sent)));
         let member = Arc::clone(&flight.given.member);
         match result {
             Ok(reply) => {
-                flight.outcome = Outcome::Answered;
+                // What a caller by a link is told of it.
+                let failed = (Code::HandlerFailed, Certainty::Executed);
+                let failed = (!reply.status.is_success()).then_some(failed);
+                flight.end = Some((Outcome::Answered, failed));
                 Ok((reply, member))
             }
             Err(failure) => {
-                flight.outcome = flight.given.outcome(&failure);
+                let outcome = flight.given.outcome(&failure);
+                let failure = flight.given.sign(failure);
+                flight.end = Some((outcome, Some((failure.code, failure.certainty))));
                 Err(Failed {
                     was_idempotent: member.policy.idempotent,
-                    ..flight.given.sign(failure).into()
+                    ..failure.into()
                 })
             }
         }

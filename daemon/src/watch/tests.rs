@@ -104,6 +104,7 @@ fn member(pattern: &str) -> Arc<Member> {
         incarnation: 1,
         permit: None,
         figures: Arc::default(),
+        tag: Default::default(),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod news;
 mod redis_cost;
+mod scrape;
 mod start;
 mod storm;
 
@@ -54,6 +55,15 @@ enum What {
         #[arg(long, default_value_t = 200_000)]
         routes: usize,
     },
+    /// A scrape of a node that knows many patterns
+    Scrape {
+        /// Patterns
+        #[arg(long, default_value_t = 100_000)]
+        patterns: usize,
+        /// Those of them that are called
+        #[arg(long, default_value_t = 5_000)]
+        called: usize,
+    },
     /// Sessions that look for another node when theirs has died
     Storm {
         /// Sessions
@@ -98,6 +108,7 @@ async fn measure(what: What) -> Result<()> {
             changes,
         } => redis_cost::run(nodes, seconds, changes).await,
         What::Start { routes } => start::run(routes).await,
+        What::Scrape { patterns, called } => scrape::run(patterns, called).await,
         What::Storm { sessions } => storm::run(sessions).await,
     }
 }

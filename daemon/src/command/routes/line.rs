@@ -8,6 +8,8 @@ use nano_tls::Identity;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::json::RouteObject;
+
 const COLUMNS: usize = 8;
 
 const HEADER: [&str; COLUMNS] = [
@@ -138,7 +140,7 @@ impl Change {
             let line = ChangeLine {
                 time,
                 change,
-                route: RouteLine::from(route),
+                route: RouteObject::from(route),
             };
             return print_json(out, &line);
         }
@@ -155,70 +157,17 @@ impl Change {
     }
 }
 
-/// A route as programs read it.
 #[derive(Serialize)]
-struct RouteLine<'a> {
-    pattern: &'a str,
-    instance: String,
-    identity: &'a str,
-    place: &'static str,
-    node: Option<String>,
-    address: Option<&'a str>,
-    state: &'static str,
-    in_flight: u32,
-    incarnation: u64,
-    policy: PolicyLine,
-}
-
-#[derive(Serialize)]
-struct PolicyLine {
-    idempotent: bool,
-    deadline_ms: Option<u32>,
-    max_concurrent: Option<u32>,
-    max_body: Option<u64>,
-    weight: Option<u16>,
-}
-
-#[derive(Serialize)]
-struct ChangeLine<'a> {
+struct ChangeLine {
     time: String,
     change: &'static str,
     #[serde(flatten)]
-    route: RouteLine<'a>,
-}
-
-impl<'a> From<&'a Route> for RouteLine<'a> {
-    fn from(route: &'a Route) -> Self {
-        let (place, node, address) = match &route.place {
-            Place::Here => ("here", None, None),
-            Place::Node { node, address } => ("node", Some(node.to_string()), Some(&**address)),
-            Place::Nowhere => ("nowhere", None, None),
-        };
-        let policy = &route.policy;
-        Self {
-            pattern: &route.pattern,
-            instance: route.instance.to_string(),
-            identity: &route.identity,
-            place,
-            node,
-            address,
-            state: route.state.name(),
-            in_flight: route.in_flight,
-            incarnation: route.incarnation,
-            policy: PolicyLine {
-                idempotent: policy.idempotent,
-                deadline_ms: policy.deadline_ms,
-                max_concurrent: policy.max_concurrent,
-                max_body: policy.max_body,
-                weight: policy.weight,
-            },
-        }
-    }
+    route: RouteObject,
 }
 
 /// Prints a route as one line of JSON.
 pub(super) fn json(out: &mut impl Write, route: &Route) -> io::Result<()> {
-    print_json(out, &RouteLine::from(route))
+    print_json(out, &RouteObject::from(route))
 }
 
 fn print_json(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {

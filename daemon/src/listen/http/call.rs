@@ -1,7 +1,10 @@
 //! The call that a request is: its body and headers come in, the service's answer goes out, or how
 //! the call failed after all that was tried.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, header::HeaderValue};
@@ -29,6 +32,7 @@ use crate::{
 pub struct Retries {
     budget: RetryBudget,
     begun: Instant,
+    made: AtomicU64,
 }
 
 impl Retries {
@@ -37,7 +41,18 @@ impl Retries {
         Self {
             budget: RetryBudget::new(limits),
             begun: Instant::now(),
+            made: AtomicU64::new(0),
         }
+    }
+
+    /// How many there were.
+    pub fn made(&self) -> u64 {
+        self.made.load(Relaxed)
+    }
+
+    /// How many there may be at this moment.
+    pub fn available(&self) -> u64 {
+        self.budget.available(self.begun.elapsed())
     }
 }
 
@@ -121,7 +136,10 @@ pub(super) async fn call(
         );
         match next {
             Next::Fail(failure) => return Err(*failure),
-            Next::Again(pause) => sleep(pause).await,
+            Next::Again(pause) => {
+                retries.made.fetch_add(1, Relaxed);
+                sleep(pause).await;
+            }
         }
     }
 }

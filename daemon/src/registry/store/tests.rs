@@ -33,6 +33,7 @@ fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
         incarnation,
         permit: Some(permit()),
         figures: Arc::default(),
+        tag: Default::default(),
     })
 }
 

@@ -72,7 +72,8 @@ async fn start(says: &'static str) -> Result<(Contender, Ready)> {
     let ready_file = contender.folder.path().join("ready.json");
     let mut command = nanod();
     command
-        .args(["--http", ANY, "--quic", ANY, "--threads", "1"])
+        .args(["--http", ANY, "--quic", ANY, "--admin", ANY])
+        .args(["--threads", "1"])
         .arg("--state")
         .arg(state(&contender))
         .arg("--ready-file")
