@@ -207,11 +207,23 @@ async fn routes_of_other_nodes_are_told_of_where_they_are() {
         .pattern("b:2")
         .or_at(&nodes[1..]);
     let _moving = moving.start().await;
-    until_what(&clients[1], "b:2", &[What::Registered]).await;
-    assert!(cluster.nodes[0].process.terminate().await.success());
-    until_what(&clients[1], "b:2", &[What::Registered, What::Moved]).await;
-    let moved = changes(&clients[1], Some("b:2")).await;
-    assert_eq!(moved[1].place, Place::Here);
+    for client in &clients {
+        until_what(client, "b:2", &[What::Registered]).await;
+    }
+    let first = changes(&clients[0], Some("b:2")).await;
+    let (left, other) = match first[0].place {
+        Place::Here => (0, 1),
+        _ => (1, 0),
+    };
+    assert!(cluster.nodes[left].process.terminate().await.success());
+    let moved = until("it to have moved", async || {
+        let changes = changes(&clients[other], Some("b:2")).await;
+        let is_here = changes.last()?.place == Place::Here;
+        is_here.then_some(changes)
+    })
+    .await;
+    let what: Vec<_> = moved.iter().map(|change| change.what).collect();
+    assert_eq!(what, [What::Registered, What::Moved], "{moved:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
