@@ -33,7 +33,7 @@ pub struct AdminContext {
     pulses: Vec<Arc<Pulse>>,
     /// Cancelled once no connection is accepted any more.
     accepting: CancellationToken,
-    census: Census,
+    census: Arc<Census>,
 }
 
 /// The listener's thread; it ends when it is told to.
@@ -56,7 +56,7 @@ impl AdminContext {
             http,
             pulses,
             accepting,
-            census: Census::default(),
+            census: Arc::default(),
         }
     }
 

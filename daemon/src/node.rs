@@ -438,7 +438,7 @@ impl Node {
     fn tell_ready(&self) -> Result<(), StartError> {
         let admin = self.admin_at.map(|address| address.to_string());
         let shown = admin.as_deref().unwrap_or("off");
-        tracing::info!(http = %self.http, quic = %self.quic, admin = shown, "serving");
+        tracing::info!(http = %self.http, quic = %self.quic, admin = %shown, "serving");
         let Some(path) = &self.config.ready_file else {
             return Ok(());
         };

@@ -1,5 +1,6 @@
 //! How the routes stand, counted over the whole table: it is looked through no more often than it
-//! takes little time, and what was found is kept for whoever asks between.
+//! takes little time, and what was found is kept for whoever asks between. Where a look takes long, it
+//! is taken beside what answers, and the next who asks is told what it has found.
 
 use std::{
     sync::Arc,
@@ -20,6 +21,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// The pause is so many times as long as the look before it.
 const SHARE: u32 = 50;
+
+/// A look that takes longer is not waited for again: whoever asks is told what was found before.
+const LONG: Duration = Duration::from_millis(10);
 
 /// What may be said of a route: the states of its instance, and that it is left out since its calls
 /// failed.
@@ -43,25 +47,49 @@ pub(super) struct Standing {
     pub(super) unserved: u64,
 }
 
-/// What was found last, and when to look again.
+/// What was found last.
 #[derive(Default)]
-pub(super) struct Census(Mutex<Option<(Standing, Instant)>>);
+pub(super) struct Census(Mutex<Option<Found>>);
+
+/// What was found, how long that took, and when to look again.
+struct Found {
+    standing: Standing,
+    took: Duration,
+    next: Instant,
+    is_looking: bool,
+}
 
 impl Census {
-    /// How the routes of a table stand, or did a little while ago.
-    pub(super) fn of(&self, table: &Table) -> Standing {
+    /// How the routes of a table stand, or did a little while ago. To be asked on a runtime.
+    pub(super) fn of(self: &Arc<Self>, table: &Arc<Table>) -> Standing {
         let mut known = self.0.lock();
-        let begun = Instant::now();
-        if let Some((standing, next)) = *known
-            && begun < next
-        {
-            return standing;
+        match &mut *known {
+            Some(found) if found.is_looking || Instant::now() < found.next => found.standing,
+            Some(found) if found.took > LONG => {
+                found.is_looking = true;
+                let (census, table) = (Arc::clone(self), Arc::clone(table));
+                tokio::task::spawn_blocking(move || {
+                    let found = Found::of(&table);
+                    *census.0.lock() = Some(found);
+                });
+                found.standing
+            }
+            _ => known.insert(Found::of(table)).standing,
         }
+    }
+}
+
+impl Found {
+    fn of(table: &Table) -> Self {
+        let begun = Instant::now();
         let standing = look(table);
-        let end = Instant::now();
-        let pause = PAUSE.max((end - begun) * SHARE);
-        *known = Some((standing, end + pause));
-        standing
+        let took = begun.elapsed();
+        Self {
+            standing,
+            took,
+            next: Instant::now() + PAUSE.max(took * SHARE),
+            is_looking: false,
+        }
     }
 }
 

@@ -14,8 +14,8 @@ const EACH: usize = 10_000;
 /// Longest wait for the patterns of one to be registered.
 const REGISTERING: Duration = Duration::from_secs(300);
 
-/// Scrapes, and the pause between two of them: as long as the node keeps what it has counted over all
-/// routes, so that each counts anew.
+/// Pairs of scrapes, and the pause between two of them: as long as the node keeps what it has counted
+/// over all routes, so that the first of each has that counted anew.
 const SCRAPES: usize = 9;
 const PAUSE: Duration = Duration::from_millis(5_500);
 
