@@ -8,7 +8,7 @@
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
 //! starts it, and [`neighbours`] are the ways to the other nodes, [`upstream`] those to HTTP
 //! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
-//! of the node. [`lag`] says when a thread has too much to do.
+//! of the node, [`observe`] of single calls. [`lag`] says when a thread has too much to do.
 
 pub mod access;
 pub mod check;
@@ -26,6 +26,7 @@ pub mod listen;
 pub mod listing;
 pub mod neighbours;
 pub mod node;
+pub mod observe;
 pub mod quota;
 pub mod reach;
 pub mod registrar;
