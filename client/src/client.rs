@@ -5,18 +5,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nano_wire::{Code, history::Past, inspect::Status, message::HOPS, rules::Checked};
+use nano_wire::{Code, Trace, history::Past, inspect::Status, message::HOPS, rules::Checked};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     Body, CallError, ConnectError, Explanation, Options,
     explain::explain,
-    handler::Origin,
     history::{ChangeList, past},
     options::TIMEOUT,
+    origin::Origin,
     routes::{RouteList, check, status},
     session::{Session, failure},
+    spans,
 };
 
 /// Sends messages to subjects. Cheap to clone; the session ends with the last clone.
@@ -27,6 +28,7 @@ use crate::{
 pub struct Client {
     owner: Arc<Owner>,
     timeout: Option<Duration>,
+    trace: Option<Trace>,
 }
 
 /// Ends the session when dropped.
@@ -53,6 +55,7 @@ impl Client {
                 calls: TaskTracker::new(),
             }),
             timeout,
+            trace: None,
         })
     }
 
@@ -60,8 +63,19 @@ impl Client {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
-            owner: Arc::clone(&self.owner),
             timeout: Some(timeout),
+            ..self.clone()
+        }
+    }
+
+    /// The same client, whose calls are parts of a trace: made within the span that it names as the
+    /// parent. Without it they are parts of what `opentelemetry` says is current, if the library is
+    /// built with the feature `otel`, and of no trace otherwise.
+    #[must_use]
+    pub fn with_trace(&self, trace: Trace) -> Self {
+        Self {
+            trace: Some(trace),
+            ..self.clone()
         }
     }
 
@@ -78,7 +92,7 @@ impl Client {
     {
         let _in_flight = self.begin()?;
         self.session()
-            .act(subject, message, self.timeout, ORIGIN)
+            .act(subject, message, self.timeout, self.origin())
             .await
     }
 
@@ -90,7 +104,7 @@ impl Client {
     pub async fn act_raw(&self, subject: &str, body: Body) -> Result<Body, CallError> {
         let _in_flight = self.begin()?;
         self.session()
-            .act_raw(subject, body, self.timeout, ORIGIN)
+            .act_raw(subject, body, self.timeout, self.origin())
             .await
     }
 
@@ -204,15 +218,22 @@ impl Client {
         self.timeout.unwrap_or(TIMEOUT)
     }
 
+    fn origin(&self) -> Origin {
+        let origin = Origin {
+            trace: self.trace,
+            passed: None,
+            hops: HOPS,
+        };
+        match self.trace {
+            Some(_) => origin,
+            None => spans::within_current(origin),
+        }
+    }
+
     fn session(&self) -> &Arc<Session> {
         &self.owner.session
     }
 }
-
-const ORIGIN: Origin = Origin {
-    trace: None,
-    hops: HOPS,
-};
 
 impl Drop for Owner {
     fn drop(&mut self) {

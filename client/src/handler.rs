@@ -11,7 +11,12 @@ use std::{
 use nano_wire::{Certainty, Code, Encoding, Failure, Hop, Trace};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Body, CallError, session::Session};
+use crate::{
+    Body, CallError,
+    origin::{Origin, Passed},
+    session::Session,
+    spans,
+};
 
 /// What a handler is told of the call that it answers.
 #[derive(Clone)]
@@ -20,6 +25,7 @@ pub struct Context {
     pub(crate) subject: Arc<str>,
     pub(crate) deadline: Instant,
     pub(crate) trace: Option<Trace>,
+    pub(crate) passed: Option<Arc<Passed>>,
     pub(crate) hops: u8,
 }
 
@@ -42,8 +48,23 @@ impl Context {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// The trace that the call is a part of, if its caller or a node on its way has said so: its
+    /// `parent_id` is the span of the handler, where the library is built with the feature `otel` and
+    /// makes one, else that of whoever was before it. Its text form is a `traceparent`.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
+    /// The `x-request-id` of an HTTP caller, if it gave one. The calls that the handler makes by this
+    /// context carry it too.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.passed.as_deref()?.request_id()
+    }
+
     /// Sends a message to another subject and waits for its answer, within what remains
-    /// of this call's deadline.
+    /// of this call's deadline. The call is a part of the same trace.
     ///
     /// # Errors
     ///
@@ -70,10 +91,11 @@ impl Context {
     }
 
     fn origin(&self) -> Origin {
-        Origin {
+        spans::within_current(Origin {
             trace: self.trace,
+            passed: self.passed.clone(),
             hops: self.hops,
-        }
+        })
     }
 }
 
@@ -84,13 +106,6 @@ impl fmt::Debug for Context {
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
     }
-}
-
-/// What a call inherits from the one it is made for.
-#[derive(Clone, Copy)]
-pub(crate) struct Origin {
-    pub(crate) trace: Option<Trace>,
-    pub(crate) hops: u8,
 }
 
 /// A handler's own failure: a message, and data if the caller is to act upon it. Made

@@ -23,6 +23,7 @@ use crate::{
     handler::failed,
     io::{AbortOnDrop, Io},
     options::{TIMEOUT, with_port},
+    origin::Passed,
     peer::{FULL_RETRY, Handlers, Running},
     session::Session,
 };
@@ -150,11 +151,13 @@ impl Answering {
         let timeout = nano_http::timeout(headers).map_err(bad_request)?;
         let timeout = timeout.or(served.declared_deadline());
         let timeout = timeout.or(self.session.options.timeout).unwrap_or(TIMEOUT);
+        let trace = nano_http::trace(headers);
         let context = Context {
             session: Arc::clone(&self.session),
             subject: subject.as_ref().into(),
             deadline: Instant::now() + timeout.min(LONGEST_DEADLINE),
-            trace: nano_http::trace(headers),
+            trace,
+            passed: passed(headers, trace.is_some()),
             hops: nano_http::hops(headers).map_err(bad_request)?,
         };
         let answer = self
@@ -208,6 +211,12 @@ impl Answering {
         };
         address.wrap(answer)
     }
+}
+
+/// What is passed on unread; a `tracestate` only beside a trace.
+fn passed(headers: &HeaderMap, has_trace: bool) -> Option<Arc<Passed>> {
+    let state = has_trace.then(|| nano_http::trace_state(headers)).flatten();
+    Passed::new(state.as_deref(), nano_http::request_id(headers))
 }
 
 /// What a body takes of the room for all.

@@ -43,10 +43,14 @@ mod history;
 mod http;
 mod io;
 mod options;
+mod origin;
 mod peer;
 mod routes;
 mod service;
 mod session;
+#[cfg_attr(feature = "otel", path = "spans/otel.rs")]
+#[cfg_attr(not(feature = "otel"), path = "spans/none.rs")]
+mod spans;
 
 pub use body::{Body, BodyError};
 pub use client::Client;
@@ -57,12 +61,13 @@ pub use history::ChangeList;
 pub use nano_routing::BudgetSettings as RetryLimits;
 pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{
-    Certainty, Code, Encoding, Hop, InstanceId,
+    Certainty, Code, Encoding, Hop, InstanceId, Trace,
     explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     history::{Held, LastChange, Past, PastWinner, RouteChange, What},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},
     message::Policy,
     rules::{Checked, Registered},
+    trace::TraceError,
 };
 pub use options::{Options, OptionsError, default_state};
 pub use routes::RouteList;

@@ -33,7 +33,9 @@ use crate::{
     dispatch::{Delivery, Dispatcher},
     handler::{Handle, failed},
     io::Io,
+    origin::Passed,
     session::{Question, Session},
+    spans::HandlerSpan,
 };
 
 /// Who waits for the answer of a call.
@@ -49,6 +51,7 @@ pub(crate) type PeerLink = Link<Peer>;
 
 /// One pattern of a service.
 pub(crate) struct Served {
+    pattern: Pattern,
     handler: Arc<dyn Handle>,
     policy: Policy,
     running: AtomicU32,
@@ -56,8 +59,9 @@ pub(crate) struct Served {
 
 impl Served {
     /// A pattern that nobody calls yet.
-    pub(crate) fn new(handler: Arc<dyn Handle>, policy: Policy) -> Self {
+    pub(crate) fn new(pattern: Pattern, handler: Arc<dyn Handle>, policy: Policy) -> Self {
         Self {
+            pattern,
             handler,
             policy,
             running: AtomicU32::new(0),
@@ -97,10 +101,13 @@ pub(crate) struct Running(Arc<Served>);
 
 impl Running {
     /// Runs the handler; its panic is a failure of the call.
-    pub(crate) async fn handle(&self, context: Context, body: Body) -> Result<Body, Failure> {
-        let handled = async { self.0.handler.handle(context, body).await };
+    pub(crate) async fn handle(&self, mut context: Context, body: Body) -> Result<Body, Failure> {
+        let span = HandlerSpan::begin(&self.0.pattern, &mut context);
+        let handled = span.around(async { self.0.handler.handle(context, body).await });
         let result = AssertUnwindSafe(handled).catch_unwind().await;
-        result.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+        let result = result.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        span.ended(&result);
+        result
     }
 }
 
@@ -304,6 +311,7 @@ impl Peer {
             subject: call.header.subject.into(),
             deadline: call.received.into_std() + call.header.remaining(),
             trace: call.header.trace,
+            passed: Passed::of(&call.header.extensions),
             hops: call.header.hops,
         }
     }

@@ -140,7 +140,7 @@ impl ServiceBuilder {
         for route in self.routes {
             let pattern = Pattern::parse(&route.pattern)
                 .map_err(|error: PatternError| ConnectError::Pattern(route.pattern, error))?;
-            let served = Served::new(route.handler, route.policy.clone());
+            let served = Served::new(pattern.clone(), route.handler, route.policy.clone());
             patterns.push((pattern.clone(), route.policy));
             by_pattern.insert(pattern, Arc::new(served));
         }

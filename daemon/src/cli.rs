@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use nano_client::Options;
 use nano_tls::{SECRET_VARIABLE, SecretSource};
 
@@ -332,6 +332,9 @@ pub struct BenchCall {
     /// Print the report as one JSON object; latencies are in microseconds
     #[arg(long)]
     pub json: bool,
+    /// Which trace context each call carries; one of its own, if any
+    #[arg(long, default_value = "none", value_name = "CONTEXT")]
+    pub trace: BenchTrace,
     /// Call through the node, which is the default
     #[arg(long, conflicts_with = "direct")]
     pub switched: bool,
@@ -341,6 +344,17 @@ pub struct BenchCall {
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,
+}
+
+/// A trace context of calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum BenchTrace {
+    /// None
+    None,
+    /// One whose spans are not to be recorded
+    Unsampled,
+    /// One whose spans are
+    Sampled,
 }
 
 const REVOKE_HELP: &str = "\

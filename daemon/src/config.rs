@@ -31,6 +31,7 @@ use crate::{
     access::{HttpCallers, Networks, TOKENS_VARIABLE, TokenSource},
     cluster::{RedisFiles, RedisUrl},
     go_nano::GoNanoSharing,
+    observe::otlp::OtlpSettings,
 };
 
 use self::document::Document;
@@ -86,6 +87,12 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Which calls have a line of their own, and where.
+    pub access_log: AccessLog,
+    /// How spans are exported, if they are.
+    pub otlp: Option<OtlpSettings>,
+    /// One call in so many that have no trace context begins a trace; 0 for none.
+    pub trace_sample: u32,
     /// How long routes stay suspect, after their session is lost or the node restarted, before they
     /// are removed.
     pub grace: Duration,
@@ -122,6 +129,38 @@ pub enum LogFormat {
     Text,
     /// For machines, one object per line.
     Json,
+}
+
+/// Lines about single calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Which calls have one.
+    pub logged: Logged,
+    /// The file that they go to; standard error if none is named.
+    pub file: Option<PathBuf>,
+    /// Of so many calls that succeed one is logged.
+    pub sample: u32,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            logged: Logged::None,
+            file: None,
+            sample: 1,
+        }
+    }
+}
+
+/// Calls that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// No call.
+    None,
+    /// Those that fail.
+    Errors,
+    /// Those that fail and, as the sample has it, those that succeed.
+    All,
 }
 
 /// An environment: the value of a variable, if it is set.
@@ -195,6 +234,9 @@ impl Config {
             ready_file: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            access_log: AccessLog::default(),
+            otlp: None,
+            trace_sample: 0,
             grace: Duration::from_secs(10),
             http_route_lost_after: Duration::from_secs(24 * 60 * 60),
             history: 8 << 20,
@@ -250,6 +292,10 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
     match TokenSource::choose((sources.env)(TOKENS_VARIABLE), tokens_file) {
         Ok(tokens) => config.tokens = tokens,
         Err(error) => errors.push(Error::Tokens(error)),
+    }
+    match OtlpSettings::choose(config.otlp.take(), sources.env) {
+        Ok(otlp) => config.otlp = otlp,
+        Err(error) => errors.push(Error::Otlp(error)),
     }
     if let Some(url) = &config.redis {
         let contradictions = config.redis_files.contradictions(url);

@@ -8,8 +8,9 @@
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
 //! starts it, and [`neighbours`] are the ways to the other nodes, [`upstream`] those to HTTP
 //! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
-//! of the node; [`admin`] does so over HTTP, with what [`meters`] count, and [`json`] is the form in
-//! which programs read it. [`lag`] says when a thread has too much to do.
+//! of the node, and [`observe`] of single calls; [`admin`] does so over HTTP, with what [`meters`]
+//! count, and [`json`] is the form in which programs read it. [`lag`] says when a thread has too much
+//! to do.
 
 pub mod access;
 pub mod admin;
@@ -31,6 +32,7 @@ pub mod log;
 pub mod meters;
 pub mod neighbours;
 pub mod node;
+pub mod observe;
 pub mod quota;
 pub mod reach;
 pub mod registrar;

@@ -25,6 +25,7 @@ use crate::{
         quic,
     },
     neighbours::DIAL,
+    observe::{ObserveError, Observer, Outlets},
     quota::{self, Quotas},
     reach::Reach,
     registrar::Registrar,
@@ -58,6 +59,7 @@ pub struct Node {
     registry: RegistryThread,
     replication: Option<ReplicationThread>,
     probes: ProbeThread,
+    outlets: Outlets,
     _state: StateFolder,
 }
 
@@ -79,6 +81,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Single calls cannot be told of as the settings want it.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// A thread did not start.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -131,6 +136,7 @@ impl Node {
         let quotas = Quotas::new(quota_limits(&config));
         let table = Published::default();
         let boot = Boot::random();
+        let (observer, outlets) = Observer::start(&config, InstanceId(boot.0))?;
         let limits = Limits {
             max_in_flight: config.max_in_flight,
             max_body: config.max_body as u64,
@@ -220,6 +226,7 @@ impl Node {
                 credentials: Arc::clone(&trust.credentials),
                 sessions: Sessions::new(config.max_connections),
                 strangers: Strangers::default(),
+                observer: observer.clone(),
                 tasks: TaskTracker::new(),
             }),
             http_context: Arc::new(HttpContext {
@@ -232,6 +239,7 @@ impl Node {
                     room: Arc::new(Semaphore::new(config.max_connections)),
                     open: TaskTracker::new(),
                 },
+                observer,
             }),
             accepting: CancellationToken::new(),
             serving: CancellationToken::new(),
@@ -242,6 +250,7 @@ impl Node {
             registry: registry_thread,
             replication,
             probes,
+            outlets,
             config,
             trust,
             _state: state,
@@ -353,6 +362,7 @@ impl Node {
             registry,
             replication,
             probes,
+            outlets,
             ..
         } = self;
         for thread in threads {
@@ -370,6 +380,7 @@ impl Node {
             replication.join();
         }
         probes.stop();
+        outlets.stop();
     }
 
     fn start_threads(

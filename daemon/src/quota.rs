@@ -62,7 +62,7 @@ pub struct Quotas {
 
 /// What one identity holds.
 pub struct Usage {
-    identity: String,
+    identity: Arc<str>,
     quotas: Arc<Quotas>,
     held: [AtomicU64; RESOURCES],
 }
@@ -119,7 +119,7 @@ impl Quotas {
             identities.retain(|_, usage| usage.strong_count() > 0);
         }
         let usage = Arc::new(Usage {
-            identity: identity.to_owned(),
+            identity: identity.into(),
             quotas: Arc::clone(self),
             held: Default::default(),
         });
@@ -144,6 +144,12 @@ impl Usage {
     /// Whose it is.
     #[must_use]
     pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_identity(&self) -> &Arc<str> {
         &self.identity
     }
 

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     access::Access,
     go_nano::GoNano,
+    observe::Observer,
     quota::{Permit, Quotas, Usage},
     reach::Reach,
     registry::{Command, Done, Registry},
@@ -75,6 +76,8 @@ pub struct SessionContext {
     pub sessions: Arc<Sessions>,
     /// Who was turned away.
     pub strangers: Strangers,
+    /// Who is told what becomes of single calls, if anyone is.
+    pub observer: Option<Arc<Observer>>,
     /// Where tasks are counted.
     pub tasks: TaskTracker,
 }

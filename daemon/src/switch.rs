@@ -6,6 +6,7 @@
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
 mod over_http;
+mod reply;
 
 use std::{
     borrow::Cow,
@@ -24,16 +25,19 @@ use nano_wire::{
     message::{EXTENSIONS_LIMIT, Extensions},
     transport::STREAM_WINDOW,
 };
-use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
+use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
     access::Access,
     go_nano::GoNano,
     lag,
-    listen::{HttpAnswer, Routed},
+    observe::Observer,
     quota::{CallPermit, Usage},
     table::{Member, Published},
 };
+
+pub use reply::ReplyTo;
+use reply::fail;
 
 /// A connection of this node.
 pub type NodeLink = Link<Switch>;
@@ -63,6 +67,8 @@ pub struct Switch {
     access: Option<Arc<Access>>,
     /// Where else there may be routes, if anywhere.
     go_nano: Option<Arc<GoNano>>,
+    /// Where what becomes of calls that came on a link is told, if it is.
+    observer: Option<Arc<Observer>>,
 }
 
 /// A call on its way to an instance, as the outgoing link's slot holds it.
@@ -82,14 +88,6 @@ pub struct Given {
     is_relayed: bool,
     /// How long the caller would wait.
     patience: Duration,
-}
-
-/// Where an answer goes.
-pub enum ReplyTo {
-    /// To a call that came in on a link.
-    Link(Arc<NodeLink>, CallId),
-    /// To an HTTP request.
-    Http(oneshot::Sender<Routed>),
 }
 
 /// A call that was forwarded, to be stopped if its caller leaves.
@@ -113,6 +111,7 @@ impl Switch {
             caller,
             access: Some(access),
             go_nano,
+            observer: None,
         }
     }
 
@@ -123,7 +122,14 @@ impl Switch {
             caller,
             access: None,
             go_nano: None,
+            observer: None,
         }
+    }
+
+    /// The same, with calls on its links observed, if there is anyone who does.
+    #[must_use]
+    pub fn observed(self, observer: Option<Arc<Observer>>) -> Self {
+        Self { observer, ..self }
     }
 
     fn is_for_node(&self) -> bool {
@@ -327,10 +333,12 @@ impl Attempt<'_, '_, '_> {
                     break;
                 }
             };
+            self.reply_to.is_given_to(member);
             match self.forward(member, now) {
                 Ok(job) => return job,
                 Err((attempt, other)) => {
                     self = *attempt;
+                    self.reply_to.is_not_taken(other.as_ref());
                     // The last one counts: an instance with room for the body may be full.
                     refusal = other.or(refusal);
                 }
@@ -417,8 +425,9 @@ impl Handler for Switch {
     type Waiter = Forwarded;
     type Job = Job;
 
-    fn on_call(&self, link: &Arc<NodeLink>, call: IncomingCall<'_>) {
-        let reply_to = ReplyTo::Link(Arc::clone(link), call.id);
+    fn on_call(&self, link: &Arc<NodeLink>, mut call: IncomingCall<'_>) {
+        let observed = self.observe(&mut call);
+        let reply_to = ReplyTo::Link(Arc::clone(link), call.id, observed);
         let job = self.route(call.header, call.body.into(), call.received, reply_to);
         if let Some(job) = job {
             link.attach(call.id, job);
@@ -504,35 +513,11 @@ impl Job {
                     let (table, cancelled) = (&link.handler().table, Code::Cancelled);
                     let failed = Some((cancelled, certainty));
                     forwarded.given.ended(table, Outcome::Unknown, failed);
+                    forwarded.reply_to.given_up(certainty);
                 }
             }
             Self::Task(task) => task.abort(),
         }
-    }
-}
-
-impl ReplyTo {
-    /// Passes an answer on, with the member that was given the call, if one was.
-    fn answer(self, answer: Answer<'_>, member: Option<Arc<Member>>) {
-        match (self, answer) {
-            (Self::Link(link, id), Answer::Reply(header, body)) => {
-                link.reply(id, header, body.into());
-            }
-            (Self::Link(link, id), Answer::Failed(failure)) => link.fail(id, &failure),
-            (Self::Http(request), answer) => {
-                // A request whose client has left needs no answer.
-                let _ = request.send(Routed::Answered(HttpAnswer::new(answer, member)));
-            }
-        }
-    }
-
-    /// Fails the call; there is nothing left to stop.
-    fn fail(self, failure: &Failure) -> Option<Job> {
-        match self {
-            Self::Link(link, id) => link.fail(id, failure),
-            Self::Http(_) => self.answer(Answer::Failed(failure.clone()), None),
-        }
-        None
     }
 }
 

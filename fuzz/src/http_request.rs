@@ -39,6 +39,7 @@ impl Answerer for Echo {
         let _ = nano_http::timeout(&asked.head.headers);
         let _ = nano_http::hops(&asked.head.headers);
         let _ = nano_http::trace(&asked.head.headers);
+        let _ = nano_http::trace_state(&asked.head.headers);
         match asked.body.read(LIMIT, |_| Ok(())).await {
             Ok(body) => {
                 let mut bodies = self.0.lock().expect("no other thread has it");

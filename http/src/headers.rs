@@ -1,9 +1,13 @@
 //! What headers say of a call: how long it may take and how far it may go, which trace it belongs
 //! to, and by what name its caller has come.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
-use hyper::{HeaderMap, header::HOST, http::uri::Authority};
+use hyper::{
+    HeaderMap,
+    header::{HOST, HeaderValue},
+    http::uri::Authority,
+};
 use nano_wire::{Trace, message::HOPS};
 
 /// The header that names a deadline, in milliseconds.
@@ -11,6 +15,9 @@ pub const TIMEOUT_HEADER: &str = "nano-timeout-ms";
 
 /// The header that says through how many further nodes and services a call may pass.
 pub const HOPS_HEADER: &str = "nano-hops";
+
+/// Longest `x-request-id` that is passed on, in bytes.
+const REQUEST_ID_LIMIT: usize = 1024;
 
 /// The `Nano-Timeout-Ms` header, if there is one.
 ///
@@ -44,19 +51,31 @@ pub fn hops(headers: &HeaderMap) -> Result<u8, String> {
     Ok(hops.min(HOPS))
 }
 
-/// The `traceparent` header; one that is malformed counts as absent, as W3C Trace Context
-/// has it.
+/// The `traceparent` header; one that is malformed, or there twice, counts as absent, as W3C Trace
+/// Context has it.
 #[must_use]
 pub fn trace(headers: &HeaderMap) -> Option<Trace> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let _version = parts.next()?;
-    let trace = Trace {
-        trace_id: hex(parts.next()?)?,
-        parent_id: hex(parts.next()?)?,
-        flags: hex::<1>(parts.next()?)?[0],
-    };
-    let is_valid = trace.trace_id != [0; 16] && trace.parent_id != [0; 8];
-    is_valid.then_some(trace)
+    let mut given = headers.get_all("traceparent").iter();
+    let text = given.next()?.to_str().ok()?;
+    match given.next() {
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
+}
+
+/// The `tracestate` headers as one, bounded. To be asked for only where there is a
+/// [`trace`](trace()): without one they mean nothing.
+#[must_use]
+pub fn trace_state(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    let given = headers.get_all("tracestate").iter();
+    nano_wire::trace::trace_state(given.map(HeaderValue::as_bytes))
+}
+
+/// The `x-request-id` header, if it is one and not too long to be passed on.
+#[must_use]
+pub fn request_id(headers: &HeaderMap) -> Option<&[u8]> {
+    let id = headers.get("x-request-id")?.as_bytes();
+    (id.len() <= REQUEST_ID_LIMIT).then_some(id)
 }
 
 /// The address, host and port, by which a caller has come: what it says in `Host`, or else
@@ -71,17 +90,6 @@ pub fn reached_by(headers: &HeaderMap, own: SocketAddr) -> String {
     }
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -91,7 +99,25 @@ mod tests {
         header::{HOST, HeaderValue},
     };
 
-    use super::reached_by;
+    use super::{reached_by, trace, trace_state};
+
+    #[test]
+    fn one_traceparent_counts_and_all_of_tracestate() {
+        let one = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let mut headers = HeaderMap::new();
+        assert_eq!(trace(&headers), None);
+        headers.append("traceparent", HeaderValue::from_static(one));
+        assert_eq!(
+            trace(&headers).map(|trace| trace.to_string()).as_deref(),
+            Some(one)
+        );
+        for state in ["a=1", "b=2"] {
+            headers.append("tracestate", HeaderValue::from_static(state));
+        }
+        assert_eq!(trace_state(&headers).as_deref(), Some(&b"a=1,b=2"[..]));
+        headers.append("traceparent", HeaderValue::from_static(one));
+        assert_eq!(trace(&headers), None);
+    }
 
     #[test]
     fn a_caller_has_come_by_what_it_says_or_to_where_it_is() {

@@ -21,7 +21,9 @@ mod service_answer;
 pub use accept::{Answerer, Asked, Connections, Ends, accept, serve};
 pub use body::{Pieces, RequestBody};
 pub use guard::Guard;
-pub use headers::{HOPS_HEADER, TIMEOUT_HEADER, hops, reached_by, timeout, trace};
+pub use headers::{
+    HOPS_HEADER, TIMEOUT_HEADER, hops, reached_by, request_id, timeout, trace, trace_state,
+};
 pub use host_port::HostPort;
 pub use message::Message;
 pub use registration::Registration;

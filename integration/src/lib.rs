@@ -6,6 +6,7 @@
 
 mod authority;
 mod cluster;
+mod collector;
 mod failing;
 pub mod go_nano;
 mod half_open;
@@ -34,6 +35,7 @@ mod warm;
 
 pub use authority::Authority;
 pub use cluster::Cluster;
+pub use collector::Collector;
 pub use failing::Failing;
 pub use half_open::{HalfOpen, Then, half_open};
 pub use http::{Http, Response};

@@ -41,7 +41,8 @@ pub fn example(name: &str) -> Command {
 fn clean(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("NANO_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("NANO_") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }

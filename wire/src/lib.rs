@@ -4,7 +4,7 @@
 //! control messages ([`control`]); nothing here knows of routing tables or handlers.
 //! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`], [`explain`] and
 //! [`rules`], the meaning of every failure in [`failure`], and the calls of a connection are owned by its
-//! [`lane::Link`].
+//! [`lane::Link`]. [`trace`] is how HTTP writes the trace of a call.
 
 pub mod codec;
 pub mod control;
@@ -18,6 +18,7 @@ pub mod lane;
 pub mod message;
 pub mod rules;
 pub mod socket;
+pub mod trace;
 pub mod transport;
 
 pub use failure::{Blame, Certainty, Code, Failure, Hop};

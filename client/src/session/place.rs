@@ -30,9 +30,10 @@ use crate::{
     attempts::{Attempts, Failed, Next, outcome},
     cache::{Target, are_all},
     dispatch::Dispatcher,
-    handler::Origin,
     options::TIMEOUT,
+    origin::Origin,
     peer::{FULL_RETRY, PeerLink, Waiter},
+    spans::CallSpan,
 };
 
 /// Longest wait for a node to say whether a call that may have run may be given twice.
@@ -113,6 +114,22 @@ impl Session {
         subject: &str,
         body: Body,
         timeout: Option<Duration>,
+        mut origin: Origin,
+    ) -> Result<Body, CallError> {
+        let mut span = CallSpan::begin(&mut origin);
+        let result = self
+            .act_within(&mut span, subject, body, timeout, origin)
+            .await;
+        span.ended(&result);
+        result
+    }
+
+    async fn act_within(
+        self: &Arc<Self>,
+        span: &mut CallSpan,
+        subject: &str,
+        body: Body,
+        timeout: Option<Duration>,
         origin: Origin,
     ) -> Result<Body, CallError> {
         let now = Instant::now();
@@ -134,6 +151,7 @@ impl Session {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            span.attempt_failed(&failed.failure);
             let now = Instant::now();
             if failed.failure.retry() == Retry::FreeAfterResolve {
                 self.cache.doubt(&call.subject);
@@ -375,7 +393,7 @@ impl Outgoing<'_> {
             subject: Cow::Owned(self.subject.to_string()),
             body: self.body.clone(),
             deadline: self.deadline,
-            origin: self.origin,
+            origin: self.origin.clone(),
             attempts: self.attempts.clone(),
             preferred: self.preferred,
         }
@@ -385,6 +403,9 @@ impl Outgoing<'_> {
     fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
         let mut extensions = Extensions::default();
         self.attempts.tell(&mut extensions);
+        if let Some(passed) = self.origin.passed.as_deref() {
+            passed.tell(&mut extensions);
+        }
         if let Some(preferred) = &self.preferred {
             extensions.0.push((Extensions::PREFERRED, &preferred.0));
         }

@@ -13,13 +13,13 @@ use std::{
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use nano_client::{Body, CallError, Client, ConnectError, Encoding, Options, Service};
+use nano_client::{Body, CallError, Client, ConnectError, Encoding, Options, Service, Trace};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{NO_SESSION, USAGE, fail, runtime};
-use crate::cli::{Bench, BenchCall, BenchServe, NodeArguments};
+use crate::cli::{Bench, BenchCall, BenchServe, BenchTrace, NodeArguments};
 
 /// Latencies are kept in microseconds, to three digits, up to a minute.
 const LONGEST: u64 = 60_000_000;
@@ -105,6 +105,7 @@ async fn load(call: BenchCall) -> Result<(), BenchError> {
             client.clone(),
             call.pattern.clone(),
             call.size,
+            call.trace,
             Arc::clone(&end),
             Arc::clone(&tally),
         ));
@@ -141,6 +142,7 @@ async fn caller(
     client: Client,
     pattern: String,
     size: usize,
+    trace: BenchTrace,
     end: Arc<AtomicBool>,
     tally: Arc<Mutex<Tally>>,
 ) {
@@ -150,6 +152,12 @@ async fn caller(
     };
     while !end.load(Ordering::Relaxed) {
         let begun = Instant::now();
+        let traced = match trace {
+            BenchTrace::None => None,
+            BenchTrace::Unsampled => Some(client.with_trace(Trace::begin(false))),
+            BenchTrace::Sampled => Some(client.with_trace(Trace::begin(true))),
+        };
+        let client = traced.as_ref().unwrap_or(&client);
         let outcome = client.act_raw(&pattern, body.clone()).await;
         tally.lock().add(begun.elapsed(), outcome);
     }

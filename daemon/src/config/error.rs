@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{access::TokenError, cluster::RedisAccessError};
+use crate::{access::TokenError, cluster::RedisAccessError, observe::otlp::OtlpError};
 
 /// Everything that is wrong with a configuration, at once.
 #[derive(Debug)]
@@ -85,6 +85,9 @@ pub enum Error {
     /// Tokens are given twice. None is shown.
     #[error("tokens: {0}")]
     Tokens(TokenError),
+    /// What OpenTelemetry's variables say of the export of spans is wrong. No header is shown.
+    #[error("otlp_endpoint: {0}")]
+    Otlp(OtlpError),
     /// What is said of Redis does not go together. No password is shown.
     #[error(transparent)]
     Redis(RedisAccessError),

@@ -15,9 +15,10 @@ use crate::{
     access::{HttpCallers, Networks, PRIVATE_NETWORKS, TokenSource},
     cluster::RedisUrl,
     go_nano::GoNanoSharing,
+    observe::otlp::{self, OtlpSettings},
 };
 
-use super::{Config, Error, LogFormat, Origin};
+use super::{Config, Error, LogFormat, Logged, Origin};
 
 /// The key of the one option that is no setting: the path of the TOML file, by flag or variable.
 pub const CONFIG: &str = "config";
@@ -185,6 +186,36 @@ pub static SETTINGS: &[Setting] = &[
         kind: Kind::Format(|config, format| config.log_format = format),
     },
     Setting {
+        key: "access_log",
+        help: "Calls that have a log line of their own, off, errors or all",
+        default: "off",
+        kind: Kind::Logged(|config, logged| config.access_log.logged = logged),
+    },
+    Setting {
+        key: "access_log_file",
+        help: "File that those lines go to",
+        default: "standard error",
+        kind: Kind::Path(|config, path| config.access_log.file = Some(path)),
+    },
+    Setting {
+        key: "access_log_sample",
+        help: "Of so many calls that succeed one is logged",
+        default: "1",
+        kind: Kind::Integer(1..=1_000_000_000, |config, n| config.access_log.sample = n),
+    },
+    Setting {
+        key: "otlp_endpoint",
+        help: "URL that spans are exported to, by OTLP over HTTP",
+        default: "$OTEL_EXPORTER_OTLP_ENDPOINT; without it none are made",
+        kind: Kind::Otlp(|config, otlp| config.otlp = Some(otlp)),
+    },
+    Setting {
+        key: "trace_sample",
+        help: "Of so many calls that come without a trace one begins one, 0 for none",
+        default: "0",
+        kind: Kind::Integer(0..=1_000_000_000, |config, n| config.trace_sample = n),
+    },
+    Setting {
         key: "grace_ms",
         help: "Milliseconds that routes outlive a lost session or a restart",
         default: "10000",
@@ -302,7 +333,7 @@ impl Setting {
         let is_set = text.and_then(|text| self.kind.set(text, config)).is_some();
         match (is_set, &self.kind) {
             (true, _) => Ok(()),
-            (false, Kind::Redis(_)) => Err(given.hidden(self.key, self.expected())),
+            (false, Kind::Redis(_) | Kind::Otlp(_)) => Err(given.hidden(self.key, self.expected())),
             (false, _) => Err(given.refused(self.key, self.expected())),
         }
     }
@@ -386,6 +417,8 @@ enum Kind {
     Size(RangeInclusive<u64>, fn(&mut Config, u64)),
     Filter(fn(&mut Config, String)),
     Format(fn(&mut Config, LogFormat)),
+    Logged(fn(&mut Config, Logged)),
+    Otlp(fn(&mut Config, OtlpSettings)),
     HttpCallers(fn(&mut Config, HttpCallers)),
     GoNano(fn(&mut Config, GoNanoSharing)),
     Networks(fn(&mut Config, Networks)),
@@ -405,6 +438,8 @@ impl Kind {
             Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
             Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
             Kind::Format(set) => set(config, parse_format(text)?),
+            Kind::Logged(set) => set(config, parse_logged(text)?),
+            Kind::Otlp(set) => set(config, OtlpSettings::to(text.parse().ok()?)),
             Kind::HttpCallers(set) => set(config, parse_http_callers(text)?),
             Kind::GoNano(set) => set(config, parse_go_nano(text)?),
             Kind::Networks(set) => set(config, text.parse().ok()?),
@@ -436,6 +471,8 @@ impl Kind {
             ),
             Kind::Filter(_) => "a log filter, such as info or warn,nanod=debug".to_owned(),
             Kind::Format(_) => "text or json".to_owned(),
+            Kind::Logged(_) => "off, errors or all".to_owned(),
+            Kind::Otlp(_) => otlp::EXPECTED.to_owned(),
             Kind::HttpCallers(_) => "token or anyone".to_owned(),
             Kind::GoNano(_) => "off, read or mirror".to_owned(),
             Kind::Networks(_) => {
@@ -507,6 +544,15 @@ fn parse_go_nano(text: &str) -> Option<GoNanoSharing> {
         "off" => Some(GoNanoSharing::Off),
         "read" => Some(GoNanoSharing::Read),
         "mirror" => Some(GoNanoSharing::Mirror),
+        _ => None,
+    }
+}
+
+fn parse_logged(text: &str) -> Option<Logged> {
+    match text {
+        "off" => Some(Logged::None),
+        "errors" => Some(Logged::Errors),
+        "all" => Some(Logged::All),
         _ => None,
     }
 }

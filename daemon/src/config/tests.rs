@@ -79,6 +79,11 @@ impl Machine {
     }
 }
 
+fn otlp(endpoint: &str) -> Option<OtlpSettings> {
+    let set = OtlpSettings::to(endpoint.parse().expect("an endpoint"));
+    OtlpSettings::choose(Some(set), &|_| None).expect("no variable is wrong")
+}
+
 fn redis_files([ca, cert, key, password, sentinel_password]: [&str; 5]) -> RedisFiles {
     RedisFiles {
         ca: Some(ca.into()),
@@ -118,6 +123,9 @@ fn defaults() {
         ready_file: None,
         log: "info".to_owned(),
         log_format: LogFormat::Text,
+        access_log: AccessLog::default(),
+        otlp: None,
+        trace_sample: 0,
         grace: Duration::from_millis(10_000),
         http_route_lost_after: Duration::from_millis(86_400_000),
         history: 8 << 20,
@@ -193,6 +201,13 @@ fn every_setting_is_heard_in_every_layer() {
         ready_file: Some("/r".into()),
         log: "warn,nanod=debug".to_owned(),
         log_format: LogFormat::Json,
+        access_log: AccessLog {
+            logged: Logged::Errors,
+            file: Some("/l".into()),
+            sample: 13,
+        },
+        otlp: otlp("http://h:4318"),
+        trace_sample: 14,
         grace: Duration::from_millis(1),
         http_route_lost_after: Duration::from_millis(12),
         history: 13 << 10,
@@ -237,6 +252,11 @@ fn every_setting_is_heard_in_every_layer() {
         "/r",
         "warn,nanod=debug",
         "json",
+        "errors",
+        "/l",
+        "13",
+        "http://h:4318",
+        "14",
         "1",
         "12",
         "13KiB",
@@ -515,7 +535,7 @@ fn every_setting_has_its_bounds() {
         &["", "localhost", "10.0.0.0/33"],
     ];
     let hour: [&[&str]; 2] = [&["0", "3600000"], &["-1", "3600001", "1s", ""]];
-    let bounds: [(&str, [&[&str]; 2]); 40] = [
+    let bounds: [(&str, [&[&str]; 2]); 45] = [
         ("http", addresses),
         ("quic", addresses),
         ("admin", [&["off", "[::]:0"], &["", "on", "9998"]]),
@@ -564,6 +584,20 @@ fn every_setting_has_its_bounds() {
         ("ready_file", paths),
         ("log", [&["off", "nanod=trace"], &["", " "]]),
         ("log_format", [&["text", "json"], &["", "TEXT"]]),
+        ("access_log", [&["off", "errors", "all"], &["", "some"]]),
+        ("access_log_file", paths),
+        (
+            "access_log_sample",
+            [&["1", "1000000000"], &["0", "1000000001"]],
+        ),
+        (
+            "otlp_endpoint",
+            [&["http://h", "https://h:1/x"], &["", "h:4318", "grpc://h"]],
+        ),
+        (
+            "trace_sample",
+            [&["0", "1000000000"], &["-1", "1000000001"]],
+        ),
         ("grace_ms", hour),
         (
             "http_route_lost_after_ms",
@@ -617,7 +651,7 @@ fn every_setting_has_its_bounds() {
         for text in refused {
             let problems = Machine::new().flag(key, text).problems();
             let shown = match key {
-                "redis" => "the value (not shown)".to_owned(),
+                "redis" | "otlp_endpoint" => "the value (not shown)".to_owned(),
                 _ => format!("{text:?}"),
             };
             let start = format!("{key}: {shown} from --{} is not ", flag_name(key));
@@ -726,6 +760,11 @@ fn the_sample_shows_the_defaults() {
         ]),
         advertise: Some("node1.example.org:9999".to_owned()),
         ready_file: Some("/run/nanod/ready".into()),
+        access_log: AccessLog {
+            file: Some("/var/log/nanod/access.log".into()),
+            ..AccessLog::default()
+        },
+        otlp: otlp("http://127.0.0.1:4318"),
         max_bytes: Some(1 << 30),
         ..Machine::new().config()
     };
@@ -764,6 +803,8 @@ fn the_sample_and_the_help_name_every_setting() {
             "advertise",
             "threads",
             "ready_file",
+            "access_log_file",
+            "otlp_endpoint",
             "max_bytes",
         ];
         let in_words = in_words.contains(key);

@@ -19,9 +19,15 @@ use hyper::{
     header::{AUTHORIZATION, HeaderValue},
 };
 use nano_http::{Answerer, Asked, Connections, Ends, ServiceAddress};
-use nano_wire::{Certainty, Code, Encoding, Failure, Hop};
+use nano_wire::{Certainty, Code, Encoding, Failure, Hop, Trace};
+use tokio::time::Instant;
 
-use crate::{access::HttpPeer, registrar::Registrar, table::Member};
+use crate::{
+    access::HttpPeer,
+    observe::{Observed, Observer, Over},
+    registrar::Registrar,
+    table::Member,
+};
 
 use bodies::Bodies;
 pub use call::{HttpAnswer, Retries, Routed};
@@ -42,6 +48,8 @@ pub struct HttpContext {
     pub responses: Responses,
     /// Those of all threads.
     pub connections: Connections,
+    /// Who is told what becomes of single calls, if anyone is.
+    pub observer: Option<Arc<Observer>>,
 }
 
 impl Answerer for HttpContext {
@@ -57,37 +65,110 @@ impl Answerer for HttpContext {
 impl HttpContext {
     /// The way of a request.
     async fn respond(&self, asked: Asked) -> Response<Full<Bytes>> {
-        let Asked { head, body, ends } = asked;
-        let mut wants_body = nano_http::wants_body(&head.headers);
-        let mut subject = None;
-        let outcome = async {
-            let peer = peer(&head.headers, ends);
-            if head.uri.path() == "/register" {
-                let registrar = self.callers.registrar(peer)?;
-                let bytes = registrar.bodies.read(body).await?;
-                register::register(&bytes, ends, &registrar, self).await?;
-                return Ok(Response::default());
-            }
-            let caller = self.callers.of(peer)?;
-            let bytes = caller.bodies.read(body).await?;
-            let message = nano_http::Message::parse(&bytes).map_err(bad_request)?;
-            wants_body &= !message.service_request;
-            let subject = subject.insert(message.pattern);
-            let called = call::call(subject, bytes, &head.headers, &caller, self);
-            let (mut answer, member) = called.await?;
-            // A service that is called over HTTP was asked the same, and has said it itself.
-            if message.service_request && member.instance.upstream().is_none() {
-                let wrapped = wrapped(&member, &answer.body, &head.headers, ends);
-                let body = caller.bodies.keep(wrapped)?;
-                let status = answer.status;
-                answer = nano_http::Answer::of(Encoding::Json, body);
-                answer.status = status;
-            }
-            Ok(nano_http::succeeded(answer))
+        let wants_body = nano_http::wants_body(&asked.head.headers);
+        if asked.head.uri.path() == "/register" {
+            let registered = self.register(asked).await;
+            return registered
+                .unwrap_or_else(|failure| nano_http::failed(&failure, None, wants_body));
         }
-        .await;
-        outcome
-            .unwrap_or_else(|failure| nano_http::failed(&failure, subject.as_deref(), wants_body))
+        let mut trace = nano_http::trace(&asked.head.headers);
+        let observer = self.observer.as_ref();
+        let observed =
+            observer.and_then(|observer| observer.begin(Over::Http, &mut trace, Instant::now()));
+        let mut exchange = Exchange {
+            trace,
+            observed,
+            wants_body,
+            subject: None,
+        };
+        let outcome = self.call(asked, &mut exchange).await;
+        exchange.respond(outcome)
+    }
+}
+
+/// What is known of a request that is a call.
+struct Exchange {
+    trace: Option<Trace>,
+    observed: Option<Observed>,
+    /// Its client can use the body of a failure.
+    wants_body: bool,
+    subject: Option<String>,
+}
+
+impl Exchange {
+    /// Who calls.
+    fn is_of(&mut self, caller: &Arc<str>) {
+        if let Some(observed) = &mut self.observed {
+            observed.is_of(caller);
+        }
+    }
+
+    /// What for.
+    fn asks(&mut self, message: nano_http::Message, bytes: usize) {
+        if let Some(observed) = &mut self.observed {
+            observed.asks(&message.pattern, bytes as u64);
+        }
+        self.wants_body &= !message.service_request;
+        self.subject = Some(message.pattern);
+    }
+
+    fn respond(self, outcome: Result<nano_http::Answer, Failure>) -> Response<Full<Bytes>> {
+        match outcome {
+            Ok(answer) => {
+                if let Some(observed) = self.observed {
+                    observed.responded(answer.status, answer.body.len() as u64);
+                }
+                nano_http::succeeded(answer)
+            }
+            Err(failure) => {
+                if let Some(observed) = self.observed {
+                    observed.failed(&failure);
+                }
+                nano_http::failed(&failure, self.subject.as_deref(), self.wants_body)
+            }
+        }
+    }
+}
+
+impl HttpContext {
+    async fn register(&self, asked: Asked) -> Result<Response<Full<Bytes>>, Failure> {
+        let Asked { head, body, ends } = asked;
+        let registrar = self.callers.registrar(peer(&head.headers, ends))?;
+        let bytes = registrar.bodies.read(body).await?;
+        register::register(&bytes, ends, &registrar, self).await?;
+        Ok(Response::default())
+    }
+
+    /// The way of a call.
+    async fn call(
+        &self,
+        asked: Asked,
+        exchange: &mut Exchange,
+    ) -> Result<nano_http::Answer, Failure> {
+        let Asked { head, body, ends } = asked;
+        let caller = self.callers.of(peer(&head.headers, ends))?;
+        exchange.is_of(&caller.identity);
+        let bytes = caller.bodies.read(body).await?;
+        let message = nano_http::Message::parse(&bytes).map_err(bad_request)?;
+        let is_service_request = message.service_request;
+        exchange.asks(message, bytes.len());
+        let asked = call::Asked {
+            subject: exchange.subject.as_deref().unwrap_or_default(),
+            bytes,
+            headers: &head.headers,
+            trace: exchange.trace,
+        };
+        let called = call::call(asked, &caller, self, &mut exchange.observed);
+        let (mut answer, member) = called.await?;
+        // A service that is called over HTTP was asked the same, and has said it itself.
+        if is_service_request && member.instance.upstream().is_none() {
+            let wrapped = wrapped(&member, &answer.body, &head.headers, ends);
+            let body = caller.bodies.keep(wrapped)?;
+            let status = answer.status;
+            answer = nano_http::Answer::of(Encoding::Json, body);
+            answer.status = status;
+        }
+        Ok(answer)
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) async fn greet(
             Switch::new(table, access, go_nano, Arc::clone(&usage))
         }
     };
+    let switch = switch.observed(context.observer.clone());
     let may_call: MayCall = match identity.kind() {
         Kind::Node => Box::new(|_| true),
         _ => {

@@ -11,9 +11,10 @@ use nano_wire::{
     lane::{OutBody, Reason},
 };
 
-use super::{Attempt, Given, Job, NodeLink, NotForwarded, ReplyTo, not_sent, refusal};
+use super::{Attempt, Given, Job, NodeLink, NotForwarded, ReplyTo, fail, not_sent, refusal};
 use crate::{
     listen::Routed,
+    observe::Observed,
     table::Member,
     upstream::{Payload, Upstream, UpstreamCall, headers, with_pattern},
 };
@@ -58,7 +59,9 @@ impl Attempt<'_, '_, '_> {
                 let _ = request.send(Routed::Given(Box::new(call)));
                 None
             }
-            ReplyTo::Link(link, id) => Some(Job::Task(answer_on(link, id, call))),
+            ReplyTo::Link(link, id, observed) => {
+                Some(Job::Task(answer_on(link, id, observed, call)))
+            }
         })
     }
 
@@ -75,19 +78,33 @@ impl Attempt<'_, '_, '_> {
     }
 }
 
-fn answer_on(link: Arc<NodeLink>, id: CallId, call: UpstreamCall) -> tokio::task::AbortHandle {
+fn answer_on(
+    link: Arc<NodeLink>,
+    id: CallId,
+    observed: Option<Observed>,
+    call: UpstreamCall,
+) -> tokio::task::AbortHandle {
     let answering = Arc::clone(&link);
     link.spawn(async move {
         match call.run().await {
-            Ok((reply, member)) => answer(&answering, id, reply, &member),
-            Err(failed) => answering.fail(id, &failed.failure),
+            Ok((reply, member)) => answer(&answering, id, observed, reply, &member),
+            Err(failed) => fail(&answering, id, observed, &failed.failure),
         }
     })
 }
 
 /// Whoever calls by a link expects an answer that is none of HTTP's: a success, or a failure.
-fn answer(link: &Arc<NodeLink>, id: CallId, reply: Answer, member: &Member) {
+fn answer(
+    link: &Arc<NodeLink>,
+    id: CallId,
+    observed: Option<Observed>,
+    reply: Answer,
+    member: &Member,
+) {
     if reply.status.is_success() {
+        if let Some(observed) = observed {
+            observed.answered(reply.body.len() as u64);
+        }
         let header = ReplyHeader {
             encoding: Encoding::Json,
             ..ReplyHeader::default()
@@ -97,7 +114,7 @@ fn answer(link: &Arc<NodeLink>, id: CallId, reply: Answer, member: &Member) {
     let failure = unsuccessful(&reply)
         .at_instance(member.instance.id)
         .of_pattern(member.pattern.as_str());
-    link.fail(id, &failure);
+    fail(link, id, observed, &failure);
 }
 
 /// The service's own failure; its body is the data, as it is if that is JSON, else as text.

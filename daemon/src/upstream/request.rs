@@ -1,7 +1,5 @@
 //! The request that a call is to an HTTP service: its header comes in, HTTP headers go out.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -9,7 +7,7 @@ use hyper::{
     header::{CONTENT_TYPE, HOST, HeaderValue},
 };
 use nano_http::{HOPS_HEADER, JSON, TIMEOUT_HEADER};
-use nano_wire::{CallHeader, Trace, message::Extensions};
+use nano_wire::{CallHeader, message::Extensions};
 
 use super::{HttpAddress, channel::Outgoing};
 
@@ -28,7 +26,8 @@ pub fn headers(header: &CallHeader<'_>, address: &HttpAddress) -> HeaderMap {
     let remaining = header.remaining().as_millis() as u64;
     headers.insert(TIMEOUT_HEADER, remaining.max(1).into());
     headers.insert(HOPS_HEADER, u16::from(header.hops).into());
-    if let Some(traceparent) = header.trace.as_ref().and_then(traceparent) {
+    let traceparent = header.trace.map(|trace| trace.to_string());
+    if let Some(Ok(traceparent)) = traceparent.map(HeaderValue::try_from) {
         headers.insert("traceparent", traceparent);
     }
     for (number, name) in [
@@ -50,22 +49,4 @@ pub(super) fn request(headers: HeaderMap, body: Bytes) -> Outgoing {
     *request.uri_mut() = Uri::from_static("/");
     *request.headers_mut() = headers;
     request
-}
-
-fn traceparent(trace: &Trace) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(55);
-    text.push_str("00-");
-    hex(&mut text, &trace.trace_id);
-    text.push('-');
-    hex(&mut text, &trace.parent_id);
-    text.push('-');
-    hex(&mut text, &[trace.flags]);
-    HeaderValue::try_from(text).ok()
-}
-
-fn hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        // A string takes whatever is written.
-        let _ = write!(text, "{byte:02x}");
-    }
 }

@@ -111,6 +111,23 @@ pub enum InBody<'a> {
     Streamed(IncomingBody),
 }
 
+impl InBody<'_> {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(slice) => slice.len() as u64,
+            Self::Streamed(body) => body.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A body to be sent.
 pub enum OutBody<'a> {
     /// It travels in the frame, if it is not longer than [`INLINE_BODY_LIMIT`].

@@ -1,18 +1,21 @@
 //! The call that a request is: its body and headers come in, the service's answer goes out, or how
 //! the call failed after all that was tried.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
-use hyper::{HeaderMap, header::HeaderValue};
+use hyper::HeaderMap;
 use nano_client::attempts::{Attempts, Failed, Next};
 use nano_http::Answer as HttpReply;
 use nano_routing::{BudgetSettings, RetryBudget, canonical};
 use nano_wire::{
-    CallHeader, Encoding, Failure,
+    CallHeader, Encoding, Failure, Trace,
     lane::{Answer, InBody, IncomingBody, OutBody},
     message::Extensions,
 };
@@ -23,6 +26,7 @@ use tokio::{
 
 use super::{HttpContext, bad_request, callers::Caller, lost};
 use crate::{
+    observe::Observed,
     switch::{Job, ReplyTo, bad_subject},
     table::Member,
     upstream::UpstreamCall,
@@ -97,16 +101,30 @@ impl HttpAnswer {
     }
 }
 
+/// What a request asks for.
+pub(super) struct Asked<'r> {
+    pub(super) subject: &'r str,
+    pub(super) bytes: Bytes,
+    pub(super) headers: &'r HeaderMap,
+    /// The context that the call is to carry.
+    pub(super) trace: Option<Trace>,
+}
+
 /// Calls the service and waits for its answer; what fails in a way that the protocol has for
 /// that is tried again, since nobody further out can. If the client hangs up, hyper drops
 /// this, and the call is given up.
 pub(super) async fn call(
-    subject: &str,
-    bytes: Bytes,
-    headers: &HeaderMap,
+    asked: Asked<'_>,
     caller: &Caller,
     context: &HttpContext,
+    observed: &mut Option<Observed>,
 ) -> Result<(HttpReply, Arc<Member>), Failure> {
+    let Asked {
+        subject,
+        bytes,
+        headers,
+        trace,
+    } = asked;
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
     let declared = caller.switch.declared_deadline(subject);
     let timeout = nano_http::timeout(headers).map_err(bad_request)?;
@@ -114,7 +132,8 @@ pub(super) async fn call(
     let call = Call {
         subject,
         bytes,
-        headers,
+        trace,
+        passed: Passed::of(headers),
         hops: nano_http::hops(headers).map_err(bad_request)?,
         deadline: Instant::now() + patience,
         caller,
@@ -123,11 +142,22 @@ pub(super) async fn call(
     let retries = &context.retries;
     retries.budget.count_call(retries.begun.elapsed());
     let mut attempts = Attempts::default();
+    if let Some(observed) = observed {
+        observed.is_on_its_way();
+    }
     loop {
         let failed = match call.attempt(&attempts).await {
-            Ok(answer) => return Ok(answer),
+            Ok((answer, member)) => {
+                if let Some(observed) = observed {
+                    observed.is_given_to(&member);
+                }
+                return Ok((answer, member));
+            }
             Err(failed) => failed,
         };
+        if let Some(observed) = observed {
+            observed.attempt_failed(&failed.failure);
+        }
         let next = attempts.failed(
             failed,
             &retries.budget,
@@ -148,22 +178,55 @@ pub(super) async fn call(
 struct Call<'r> {
     subject: &'r str,
     bytes: Bytes,
-    headers: &'r HeaderMap,
+    trace: Option<Trace>,
+    passed: Passed<'r>,
     hops: u8,
     deadline: Instant,
     caller: &'r Caller,
+}
+
+/// What is passed on of the headers unread.
+struct Passed<'r> {
+    trace_state: Option<Cow<'r, [u8]>>,
+    request_id: Option<&'r [u8]>,
+}
+
+impl<'r> Passed<'r> {
+    /// Of a request. A `tracestate` means nothing without a trace.
+    fn of(headers: &'r HeaderMap) -> Self {
+        let has_state = headers.contains_key("tracestate");
+        let has_trace = has_state && nano_http::trace(headers).is_some();
+        let trace_state = has_trace.then(|| nano_http::trace_state(headers));
+        Self {
+            trace_state: trace_state.flatten(),
+            request_id: nano_http::request_id(headers),
+        }
+    }
+
+    fn extensions(&self) -> Extensions<'_> {
+        let all = [
+            (Extensions::TRACE_STATE, self.trace_state.as_deref()),
+            (Extensions::REQUEST_ID, self.request_id),
+        ];
+        let given = all.into_iter();
+        Extensions(
+            given
+                .filter_map(|(number, value)| Some((number, value?)))
+                .collect(),
+        )
+    }
 }
 
 impl Call<'_> {
     async fn attempt(&self, attempts: &Attempts) -> Result<(HttpReply, Arc<Member>), Failed> {
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
-        let mut extensions = extensions(self.headers);
+        let mut extensions = self.passed.extensions();
         attempts.tell(&mut extensions);
         let header = CallHeader {
             subject: self.subject,
             remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
-            trace: nano_http::trace(self.headers),
+            trace: self.trace,
             hops: self.hops,
             encoding: Encoding::Json,
             flags: 0,
@@ -218,20 +281,3 @@ impl Drop for StopOnDrop {
         }
     }
 }
-
-/// What else of the headers is passed on.
-fn extensions(headers: &HeaderMap) -> Extensions<'_> {
-    let passed = [
-        (Extensions::TRACE_STATE, "tracestate"),
-        (Extensions::REQUEST_ID, "x-request-id"),
-    ];
-    let value = |name| headers.get(name).map(HeaderValue::as_bytes);
-    let found = passed
-        .into_iter()
-        .filter_map(|(number, name)| Some((number, value(name)?)))
-        .filter(|(_, value)| value.len() <= EXTENSION_LIMIT);
-    Extensions(found.collect())
-}
-
-/// Longest header that is passed on, in bytes; `tracestate` needs no more than 512.
-const EXTENSION_LIMIT: usize = 1024;
