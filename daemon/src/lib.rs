@@ -10,6 +10,7 @@
 //! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
 //! of the node; [`admin`] does so over HTTP, with what [`meters`] count, and [`json`] is the form in
 //! which programs read it. [`lag`] says when a thread has too much to do.
+//! [`supervisor`] tells systemd how the node does. [`reload`] changes what can be changed while all goes on.
 
 pub mod access;
 pub mod admin;
@@ -43,6 +44,7 @@ pub mod set_copy;
 pub mod state;
 pub mod status;
 pub mod strangers;
+pub mod supervisor;
 pub mod switch;
 pub mod table;
 pub mod trust;
