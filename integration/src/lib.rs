@@ -5,6 +5,7 @@
 //! folder, and ends with the test that started it.
 
 mod authority;
+mod booted;
 mod cluster;
 mod failing;
 pub mod go_nano;
@@ -34,6 +35,7 @@ mod wait;
 mod warm;
 
 pub use authority::Authority;
+pub use booted::Booted;
 pub use cluster::Cluster;
 pub use failing::Failing;
 pub use half_open::{HalfOpen, Then, half_open};
