@@ -69,6 +69,10 @@ install_needs() {
     need_package redis-cli redis-tools
     # Two networks, for what is tried from another machine.
     need_package ip iproute2
+    # A Debian that boots, for the unit.
+    need_package systemd-analyze systemd
+    need_package systemd-nspawn systemd-container
+    need_package debootstrap debootstrap
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

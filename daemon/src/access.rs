@@ -48,14 +48,20 @@ pub enum HttpCallers {
 /// The rules and tokens that are in force; by default none.
 #[derive(Default)]
 pub struct Access {
+    settings: ArcSwap<Settings>,
+    rules: ArcSwap<Rules>,
+    tokens: ArcSwap<Tokens>,
+    revision: watch::Sender<u64>,
+}
+
+/// What the configuration says of it.
+#[derive(Default)]
+struct Settings {
     rules_file: Option<PathBuf>,
     tokens_from: Option<TokenSource>,
     http_callers: HttpCallers,
     register_from: Networks,
     targets: Networks,
-    rules: ArcSwap<Rules>,
-    tokens: ArcSwap<Tokens>,
-    revision: watch::Sender<u64>,
 }
 
 /// Why rules or tokens cannot be used.
@@ -88,6 +94,38 @@ impl<'h> HttpPeer<'h> {
     }
 }
 
+impl Settings {
+    fn of(config: &Config) -> Self {
+        Self {
+            rules_file: config.rules.clone(),
+            tokens_from: config.tokens.clone(),
+            http_callers: config.http_callers,
+            register_from: config.register_from.clone(),
+            targets: config.allowed_targets.clone(),
+        }
+    }
+
+    /// The rules and tokens that they name.
+    fn read(&self) -> (Result<Rules, FileError>, Result<Tokens, TokenError>) {
+        let rules = self.rules_file.as_deref().map(file::read);
+        let tokens = self.tokens_from.as_ref().map(Tokens::load);
+        (
+            rules.unwrap_or_else(|| Ok(Rules::default())),
+            tokens.unwrap_or_else(|| Ok(Tokens::default())),
+        )
+    }
+}
+
+/// All that is wrong with the rules and tokens that a configuration names.
+pub fn mistakes(config: &Config) -> Vec<AccessError> {
+    let (rules, tokens) = Settings::of(config).read();
+    let rules = rules.err().map(AccessError::from);
+    rules
+        .into_iter()
+        .chain(tokens.err().map(AccessError::from))
+        .collect()
+}
+
 impl Access {
     /// As the configuration says.
     ///
@@ -95,17 +133,8 @@ impl Access {
     ///
     /// If a file cannot be read, or is not right; all that is wrong with it.
     pub fn load(config: &Config) -> Result<Arc<Self>, AccessError> {
-        let access = Self {
-            rules_file: config.rules.clone(),
-            tokens_from: config.tokens.clone(),
-            http_callers: config.http_callers,
-            register_from: config.register_from.clone(),
-            targets: config.allowed_targets.clone(),
-            rules: ArcSwap::default(),
-            tokens: ArcSwap::default(),
-            revision: watch::Sender::new(0),
-        };
-        access.reload()?;
+        let access = Self::default();
+        access.replace(config)?;
         Ok(Arc::new(access))
     }
 
@@ -115,18 +144,38 @@ impl Access {
     ///
     /// As [`load`](Self::load). All stays as it was.
     pub fn reload(&self) -> Result<(), AccessError> {
-        let rules = self.rules_file.as_deref().map(file::read).transpose()?;
-        let tokens = self.tokens_from.as_ref().map(Tokens::load).transpose()?;
-        self.rules.store(Arc::new(rules.unwrap_or_default()));
-        self.tokens.store(Arc::new(tokens.unwrap_or_default()));
+        self.read(self.settings.load_full())
+    }
+
+    /// Does as another configuration says from now on, and reads its rules and tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load). All stays as it was, which includes the settings.
+    pub fn replace(&self, config: &Config) -> Result<(), AccessError> {
+        self.read(Arc::new(Settings::of(config)))
+    }
+
+    fn read(&self, settings: Arc<Settings>) -> Result<(), AccessError> {
+        let (rules, tokens) = settings.read();
+        let (rules, tokens) = (rules?, tokens?);
+        self.settings.store(settings);
+        self.rules.store(Arc::new(rules));
+        self.tokens.store(Arc::new(tokens));
         self.revision.send_modify(|revision| *revision += 1);
         Ok(())
     }
 
     /// The files that [`reload`](Self::reload) reads.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let tokens = self.tokens_from.as_ref().and_then(TokenSource::file);
-        self.rules_file.as_deref().into_iter().chain(tokens)
+    pub fn files(&self) -> Vec<PathBuf> {
+        let settings = self.settings.load();
+        let tokens = settings.tokens_from.as_ref().and_then(TokenSource::file);
+        let rules = settings.rules_file.as_deref();
+        rules
+            .into_iter()
+            .chain(tokens)
+            .map(Path::to_owned)
+            .collect()
     }
 
     /// The rules that are in force.
@@ -174,7 +223,9 @@ impl Access {
     pub fn http_caller(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
         match peer.bearer() {
             Some(authorization) => self.by_token(authorization),
-            None if peer.is_on_loopback || self.http_callers == HttpCallers::Anyone => {
+            None if peer.is_on_loopback
+                || self.settings.load().http_callers == HttpCallers::Anyone =>
+            {
                 Ok(HTTP_LOCAL.into())
             }
             None => Err(unauthenticated(
@@ -193,7 +244,7 @@ impl Access {
     pub fn http_registrar(&self, peer: HttpPeer<'_>) -> Result<Arc<str>, Failure> {
         match peer.bearer() {
             Some(authorization) => self.by_token(authorization),
-            None if peer.is_on_loopback || self.register_from.contains(peer.ip) => {
+            None if peer.is_on_loopback || self.lets_register_from(peer.ip) => {
                 Ok(HTTP_LOCAL.into())
             }
             None => Err(forbidden(format!(
@@ -218,7 +269,7 @@ impl Access {
         by: Option<IpAddr>,
     ) -> Result<(), Failure> {
         let target = target.to_canonical();
-        if !self.targets.contains(target) {
+        if !self.settings.load().targets.contains(target) {
             return Err(forbidden(format!(
                 "{target} is in none of the networks that allowed_targets of the node has"
             )));
@@ -254,6 +305,10 @@ impl Access {
                  token: Authorization: Bearer TOKEN",
             )),
         }
+    }
+
+    fn lets_register_from(&self, ip: IpAddr) -> bool {
+        self.settings.load().register_from.contains(ip)
     }
 
     fn by_token(&self, authorization: &[u8]) -> Result<Arc<str>, Failure> {

@@ -4,18 +4,23 @@
 //! and handed on unparsed, so that every mistake is reported at once, together with those
 //! in the environment and the file.
 
+mod config;
+
 use std::{collections::BTreeMap, env, path::PathBuf};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use nano_client::Options;
 use nano_tls::{SECRET_VARIABLE, SecretSource};
 
+pub use self::config::ConfigCommand;
 use crate::config::{CONFIG, SETTINGS, env_name, flag_name};
 
 /// What was asked for.
 pub enum Ask {
     /// Run the daemon, with these flags.
     Daemon(BTreeMap<&'static str, String>),
+    /// Look at the configuration that it would have with these flags.
+    Config(ConfigCommand, BTreeMap<&'static str, String>),
     /// Something else.
     Other(Other),
 }
@@ -426,12 +431,16 @@ pub enum Tls {
 #[must_use]
 pub fn parse() -> Ask {
     let matches = command().get_matches();
-    if matches.subcommand_name().is_none() {
-        return Ask::Daemon(flags(&matches));
-    }
-    match Other::from_arg_matches(&matches) {
-        Ok(other) => Ask::Other(other),
-        Err(error) => error.exit(),
+    match matches.subcommand() {
+        None => Ask::Daemon(flags(&matches)),
+        Some((CONFIG, matches)) => {
+            let (command, matches) = config::parse(matches);
+            Ask::Config(command, matches.map(flags).unwrap_or_default())
+        }
+        Some(_) => match Other::from_arg_matches(&matches) {
+            Ok(other) => Ask::Other(other),
+            Err(error) => error.exit(),
+        },
     }
 }
 
@@ -439,24 +448,39 @@ fn command() -> Command {
     let daemon = Command::new("nanod")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A routing daemon for small services. Without a command it runs the daemon.")
-        .after_help(
-            "Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the \
-             file that --config names (ready_file). A flag wins over a variable, a variable over the \
-             file. NANO_CLUSTER_SECRET, the secret itself, and NANO_TOKENS, tokens themselves, are \
-             variables only.\n\n\
-             SIGTERM or Ctrl-C stops the daemon: HTTP requests end, then callers leave, then \
-             services. A second one stops it at once. SIGHUP has it read certificates, rules and tokens anew, as \
-             it does when their files change.\n\n\
-             Exit codes:\n  \
-             0    stopped as told\n  \
-             1    did not start, or a part of it failed\n  \
-             2    the command line, a variable or the file is wrong\n  \
-             130  stopped at once",
-        )
+        .after_help(DAEMON_HELP)
         .args_conflicts_with_subcommands(true)
+        .subcommand(config::command());
+    Other::augment_subcommands(with_flags(daemon, false)).subcommand_required(false)
+}
+
+const DAEMON_HELP: &str = "\
+Each flag has an environment variable (--ready-file is NANO_READY_FILE) and a key in the file that
+--config names (ready_file). A flag wins over a variable, a variable over the file.
+NANO_CLUSTER_SECRET, the secret itself, and NANO_TOKENS, tokens themselves, are variables only.
+nanod config print says which value each setting has, and where that is from.
+
+Signals:
+  SIGTERM  stops the daemon, and so does Ctrl-C (SIGINT): HTTP requests end, then callers leave,
+           then services. A second one stops it at once
+  SIGHUP   has it read its configuration, certificates, rules and tokens anew. What cannot be used
+           leaves the old in force, and the log says why; it also names settings that have changed
+           and take a restart
+
+Under systemd (Type=notify) it says when it serves, reloads and stops, and feeds the watchdog.
+
+Exit codes:
+  0    stopped as told
+  1    did not start, or a part of it failed
+  2    the command line, a variable or the file is wrong
+  130  stopped at once";
+
+/// Adds the flags of the settings; shown by the help of the daemon itself.
+fn with_flags(command: Command, are_hidden: bool) -> Command {
+    let settings = SETTINGS.iter().map(|s| flag(s.key, s.help, s.default));
+    command
         .arg(flag(CONFIG, "TOML file to read settings from", "none"))
-        .args(SETTINGS.iter().map(|s| flag(s.key, s.help, s.default)));
-    Other::augment_subcommands(daemon).subcommand_required(false)
+        .args(settings.map(|flag| flag.hide(are_hidden)))
 }
 
 fn flag(key: &'static str, help: &str, default: &str) -> Arg {

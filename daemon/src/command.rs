@@ -2,6 +2,7 @@
 
 mod bench;
 mod call;
+mod config;
 mod daemon;
 mod demo;
 mod explain;
@@ -15,6 +16,7 @@ mod tls;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     cli::{self, Ask, Other},
@@ -35,7 +37,8 @@ const ASKED_IN_VAIN: u8 = 4;
 pub fn run() -> ExitCode {
     hardening::begin();
     match cli::parse() {
-        Ask::Daemon(flags) => daemon::run(&flags),
+        Ask::Daemon(flags) => daemon::run(flags),
+        Ask::Config(what, flags) => config::run(what, &flags),
         Ask::Other(Other::Bench(bench)) => bench::run(bench),
         Ask::Other(Other::Call(call)) => call::run(call),
         Ask::Other(Other::Demo(demo)) => demo::run(demo),
@@ -70,14 +73,31 @@ fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// SIGINT and SIGTERM, which end nothing by themselves from now on.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGINT or SIGTERM.
 async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    StopSignals::new()?.next().await;
     Ok(())
 }

@@ -3,11 +3,13 @@
 //!
 //! A flag wins over a variable, a variable over the file, the file over the default. Only the value
 //! that wins is checked, so that a flag can stand in for a broken variable; a file must be TOML and
-//! hold known keys whatever overrides it. [`SETTINGS`] lists the settings; [`Config::resolve`] is
-//! pure, and [`Config::load`] is the one function that asks the system.
+//! hold known keys whatever overrides it. [`SETTINGS`] lists the settings; [`Loaded::resolve`] is
+//! pure, and [`Loaded::load`] is the one function that asks the system.
 
 mod document;
 mod error;
+mod given;
+mod loaded;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,8 @@ use std::time::Duration;
 use std::{fs, thread};
 
 pub use self::error::{Error, Errors, Origin};
-pub use self::setting::{CONFIG, SETTINGS, Setting, env_name, flag_name};
+pub use self::loaded::{Listed, Loaded, Shown};
+pub use self::setting::{CHANGEABLE, CONFIG, SETTINGS, Setting, env_name, flag_name};
 
 use nano_client::default_state;
 use nano_routing::BudgetSettings;
@@ -35,7 +38,8 @@ use crate::{
 };
 
 use self::document::Document;
-use self::setting::{Given, MAX_THREADS, STATE, Value};
+use self::given::{Given, Value};
+use self::setting::{MAX_THREADS, STATE};
 
 /// How a node is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ pub struct Config {
     pub threads: usize,
     /// A file that is written once the node serves.
     pub ready_file: Option<PathBuf>,
-    /// A tracing filter. Its grammar belongs to the subscriber, which checks it.
+    /// A tracing filter.
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
@@ -181,26 +185,9 @@ pub struct Sources<'a> {
 }
 
 impl Config {
-    /// Reads the process's environment and the file that `--config` or `NANO_CONFIG` names, then
-    /// resolves as [`Config::resolve`] does. A named file that cannot be read is one more error.
+    /// What [`Loaded::load`] gives, without where it is from.
     pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Config, Errors> {
-        let env = |name: &str| std::env::var_os(name);
-        let (file, unread) = match read_file(flags, &env) {
-            Ok(file) => (file, Vec::new()),
-            Err(error) => (None, vec![error]),
-        };
-        let sources = Sources {
-            flags,
-            env: &env,
-            file: file.as_ref().map(|(path, text)| (&**path, &**text)),
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
-        };
-        resolve_after(unread, &sources)
-    }
-
-    /// Takes each setting from the first layer that has it: flag, variable, file, default.
-    pub fn resolve(sources: &Sources<'_>) -> Result<Config, Errors> {
-        resolve_after(Vec::new(), sources)
+        Ok(Loaded::load(flags)?.config)
     }
 
     /// The most bytes of bodies in all: 1 GiB unless set, or four bodies where they are larger.
@@ -254,8 +241,32 @@ impl Config {
     }
 }
 
+impl Loaded {
+    /// Reads the process's environment and the file that `--config` or `NANO_CONFIG` names, then
+    /// resolves as [`Loaded::resolve`] does. A named file that cannot be read is one more error.
+    pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Loaded, Errors> {
+        let env = |name: &str| std::env::var_os(name);
+        let (file, unread) = match read_file(flags, &env) {
+            Ok(file) => (file, Vec::new()),
+            Err(error) => (None, vec![error]),
+        };
+        let sources = Sources {
+            flags,
+            env: &env,
+            file: file.as_ref().map(|(path, text)| (&**path, &**text)),
+            cores: thread::available_parallelism().map_or(1, NonZero::get),
+        };
+        resolve_after(unread, &sources)
+    }
+
+    /// Takes each setting from the first layer that has it: flag, variable, file, default.
+    pub fn resolve(sources: &Sources<'_>) -> Result<Loaded, Errors> {
+        resolve_after(Vec::new(), sources)
+    }
+}
+
 /// Resolves, and adds what is wrong to the errors met on the way here.
-fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config, Errors> {
+fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Loaded, Errors> {
     let document = match sources.file.map(|(path, text)| Document::parse(path, text)) {
         None => None,
         Some(Ok(document)) => Some(document),
@@ -273,15 +284,31 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
     if state.is_none() && file_is_known && find(STATE).is_none() {
         errors.push(Error::NoState);
     }
-    let mut config = Config::defaults(sources.cores, state.unwrap_or_default());
-    for setting in SETTINGS {
-        if let Some(given) = find(setting.key)
-            && let Err(error) = setting.apply(given, &mut config)
-        {
-            errors.push(error);
-        }
+    let defaults = Config::defaults(sources.cores, state.unwrap_or_default());
+    let given: Vec<_> = SETTINGS.iter().map(|setting| find(setting.key)).collect();
+    let mut config = defaults.clone();
+    for (setting, given) in SETTINGS.iter().zip(&given) {
+        let applied = given
+            .as_ref()
+            .map(|given| setting.apply(given, &mut config));
+        errors.extend(applied.and_then(Result::err));
     }
-    match with_variable(config.cluster_secret.take(), sources.env) {
+    errors.extend(complete(&mut config, sources.env));
+    if errors.is_empty() {
+        Ok(Loaded {
+            config,
+            defaults,
+            given,
+        })
+    } else {
+        Err(Errors::new(errors))
+    }
+}
+
+/// Adds the secrets that the environment holds: what is wrong with them, or between settings.
+fn complete(config: &mut Config, env: Env<'_>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    match with_variable(config.cluster_secret.take(), env) {
         Ok(secret) => config.cluster_secret = secret,
         Err(error) => errors.push(Error::ClusterSecret(error)),
     }
@@ -289,11 +316,11 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
         Some(TokenSource::File(file)) => Some(file),
         Some(TokenSource::Given(_)) | None => None,
     };
-    match TokenSource::choose((sources.env)(TOKENS_VARIABLE), tokens_file) {
+    match TokenSource::choose(env(TOKENS_VARIABLE), tokens_file) {
         Ok(tokens) => config.tokens = tokens,
         Err(error) => errors.push(Error::Tokens(error)),
     }
-    match OtlpSettings::choose(config.otlp.take(), sources.env) {
+    match OtlpSettings::choose(config.otlp.take(), env) {
         Ok(otlp) => config.otlp = otlp,
         Err(error) => errors.push(Error::Otlp(error)),
     }
@@ -301,11 +328,7 @@ fn resolve_after(mut errors: Vec<Error>, sources: &Sources<'_>) -> Result<Config
         let contradictions = config.redis_files.contradictions(url);
         errors.extend(contradictions.into_iter().map(Error::Redis));
     }
-    if errors.is_empty() {
-        Ok(config)
-    } else {
-        Err(Errors::new(errors))
-    }
+    errors
 }
 
 /// The cluster's secret, which only the environment can hold itself: a flag would show it to every

@@ -10,7 +10,8 @@
 //! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
 //! of the node, and [`observe`] of single calls; [`admin`] does so over HTTP, with what [`meters`]
 //! count, and [`json`] is the form in which programs read it. [`lag`] says when a thread has too much
-//! to do.
+//! to do. [`supervisor`] tells systemd how the node does, and [`reload`] changes what can be changed
+//! while all goes on.
 
 pub mod access;
 pub mod admin;
@@ -45,6 +46,7 @@ pub mod set_copy;
 pub mod state;
 pub mod status;
 pub mod strangers;
+pub mod supervisor;
 pub mod switch;
 pub mod table;
 pub mod trust;

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use arc_swap::ArcSwap;
 use nano_http::Connections;
 use nano_wire::{InstanceId, message::Limits, transport::Close};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
@@ -30,7 +31,7 @@ use crate::{
     reach::Reach,
     registrar::Registrar,
     registry::{HttpRoutes, Registry, RegistryThread, StoreError, Terms},
-    reload::Reload,
+    reload::{ConfigSource, Reload},
     replication::{self, Place, ReplicationError, ReplicationThread},
     session::SessionContext,
     sessions::Sessions,
@@ -47,6 +48,8 @@ pub struct Node {
     quic: SocketAddr,
     http: SocketAddr,
     config: Config,
+    drain: Arc<ArcSwap<Duration>>,
+    pulses: Vec<Arc<Pulse>>,
     trust: Trust,
     session: Arc<SessionContext>,
     http_context: Arc<HttpContext>,
@@ -232,7 +235,7 @@ impl Node {
             http_context: Arc::new(HttpContext {
                 callers,
                 registrar,
-                deadline: config.deadline,
+                deadline: ArcSwap::from_pointee(config.deadline),
                 retries: Retries::new(config.retry.clone()),
                 responses: Responses::default(),
                 connections: Connections {
@@ -251,13 +254,18 @@ impl Node {
             replication,
             probes,
             outlets,
+            drain: Arc::new(ArcSwap::from_pointee(config.drain)),
+            pulses: Vec::new(),
             config,
             trust,
             _state: state,
         };
         let started = node
             .start_threads(listeners, &server, &endpoint)
-            .and_then(|pulses| node.start_admin(admin.map(|(_, tcp)| tcp), pulses))
+            .and_then(|pulses| {
+                node.pulses.clone_from(&pulses);
+                node.start_admin(admin.map(|(_, tcp)| tcp), pulses)
+            })
             .and_then(|()| node.tell_ready());
         match started {
             Ok(()) => {
@@ -296,14 +304,30 @@ impl Node {
         self.admin_at
     }
 
-    /// What can be read anew while the node runs.
+    /// What can be read anew while the node runs, its configuration from where it was read.
     #[must_use]
-    pub fn reload(&self) -> Reload {
-        Reload::new(
-            Arc::clone(&self.session.access),
-            Arc::clone(&self.session.credentials),
-            self.session.registry.clone(),
-        )
+    pub fn reload(&self, source: ConfigSource) -> Reload {
+        Reload {
+            source,
+            access: Arc::clone(&self.session.access),
+            credentials: Arc::clone(&self.session.credentials),
+            registry: self.session.registry.clone(),
+            quotas: Arc::clone(&self.session.quotas),
+            http: Arc::clone(&self.http_context),
+            drain: Arc::clone(&self.drain),
+        }
+    }
+
+    /// How long its stop may take.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        **self.drain.load()
+    }
+
+    /// Whether its data threads go round.
+    #[must_use]
+    pub fn pulses(&self) -> Vec<Arc<Pulse>> {
+        self.pulses.clone()
     }
 
     /// Waits until a part of the node has failed without which it is none.
@@ -316,7 +340,7 @@ impl Node {
     /// cuts off what is left when the time is over.
     pub async fn stop(self) {
         tracing::info!("stopping");
-        let deadline = Instant::now() + self.config.drain;
+        let deadline = Instant::now() + self.drain();
         let sessions = &self.session.sessions;
         sessions.move_instances.cancel();
         let moved_by = deadline.min(Instant::now() + MOVING);
@@ -529,7 +553,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn quota_limits(config: &Config) -> quota::Limits {
+/// What a configuration lets all hold together.
+pub(crate) fn quota_limits(config: &Config) -> quota::Limits {
     quota::Limits {
         sessions: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
         patterns: config.max_patterns,

@@ -55,7 +55,9 @@ pub struct Limits {
 
 /// What is held by all identities together.
 pub struct Quotas {
-    limits: Limits,
+    limits: [AtomicU64; RESOURCES],
+    /// Percent of each that one identity may hold.
+    share: AtomicU64,
     held: [AtomicU64; RESOURCES],
     identities: Mutex<HashMap<String, Weak<Usage>>>,
 }
@@ -89,11 +91,34 @@ impl Quotas {
     /// With nothing held.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
+        let quotas = Self {
+            limits: Default::default(),
+            share: AtomicU64::default(),
             held: Default::default(),
             identities: Mutex::default(),
-        })
+        };
+        quotas.set(limits);
+        Arc::new(quotas)
+    }
+
+    /// Puts other limits in force. Who holds more than they allow gets no more.
+    pub fn set(&self, limits: Limits) {
+        let Limits {
+            sessions,
+            patterns,
+            calls,
+            bytes,
+            share,
+        } = limits;
+        for (resource, limit) in [
+            (Resource::Sessions, sessions.into()),
+            (Resource::Patterns, patterns.into()),
+            (Resource::Calls, calls.into()),
+            (Resource::Bytes, bytes),
+        ] {
+            self.limits[resource as usize].store(limit, Ordering::Relaxed);
+        }
+        self.share.store(share.into(), Ordering::Relaxed);
     }
 
     /// How much of a resource all together hold.
@@ -105,7 +130,7 @@ impl Quotas {
     /// How much of it they may hold.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> u64 {
-        self.limits.of(resource).0
+        self.limits[resource as usize].load(Ordering::Relaxed)
     }
 
     /// What an identity holds.
@@ -128,14 +153,14 @@ impl Quotas {
     }
 }
 
-impl Limits {
-    /// How much of a resource there is, in which words, by which setting.
-    fn of(&self, resource: Resource) -> (u64, &'static str, &'static str) {
-        match resource {
-            Resource::Sessions => (self.sessions.into(), "sessions", "max_connections"),
-            Resource::Patterns => (self.patterns.into(), "patterns", "max_patterns"),
-            Resource::Calls => (self.calls.into(), "calls in flight", "max_calls"),
-            Resource::Bytes => (self.bytes, "bytes of bodies", "max_bytes"),
+impl Resource {
+    /// What it is called, and the setting that limits it.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sessions => ("sessions", "max_connections"),
+            Self::Patterns => ("patterns", "max_patterns"),
+            Self::Calls => ("calls in flight", "max_calls"),
+            Self::Bytes => ("bytes of bodies", "max_bytes"),
         }
     }
 }
@@ -187,18 +212,20 @@ impl Usage {
     }
 
     fn raise(&self, resource: Resource, amount: u64) -> Result<(), Failure> {
-        let limits = &self.quotas.limits;
-        let (limit, noun, setting) = limits.of(resource);
-        let share = (limit * u64::from(limits.share)).div_ceil(100);
+        let limit = self.quotas.limits[resource as usize].load(Ordering::Relaxed);
+        let percent = self.quotas.share.load(Ordering::Relaxed);
+        let share = (limit * percent).div_ceil(100);
         if !raise(&self.held[resource as usize], amount, share) {
+            let (noun, setting) = resource.words();
             let message = format!(
-                "{} may hold {share} {noun}, its share ({}% of {setting})",
-                self.identity, limits.share
+                "{} may hold {share} {noun}, its share ({percent}% of {setting})",
+                self.identity
             );
             return Err(used_up(message));
         }
         if !raise(&self.quotas.held[resource as usize], amount, limit) {
             lower(&self.held[resource as usize], amount);
+            let (noun, setting) = resource.words();
             let message = format!("the node may hold {limit} {noun} ({setting})");
             return Err(used_up(message));
         }
@@ -345,6 +372,29 @@ mod tests {
         assert!(other.grow(200).is_ok() && room.grow(300).is_ok());
         drop((room, other));
         assert!(one.take_call(600).is_ok(), "all of it was given back");
+    }
+
+    #[test]
+    fn limits_that_change_count_from_the_next_that_is_taken() {
+        let quotas = quotas();
+        let one = quotas.of("one");
+        let held: Vec<_> = (0..6).map(|_| one.take(Resource::Patterns)).collect();
+        let limits = |patterns| Limits {
+            sessions: 1,
+            patterns,
+            calls: 2,
+            bytes: 1000,
+            share: 50,
+        };
+        quotas.set(limits(4));
+        let refused = message(one.take(Resource::Patterns));
+        assert_eq!(
+            refused,
+            "one may hold 2 patterns, its share (50% of max_patterns)"
+        );
+        assert!(held.iter().all(Result::is_ok), "what is held stays");
+        quotas.set(limits(14));
+        assert!(one.take(Resource::Patterns).is_ok());
     }
 
     #[test]

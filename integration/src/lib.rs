@@ -5,6 +5,7 @@
 //! folder, and ends with the test that started it.
 
 mod authority;
+mod booted;
 mod cluster;
 mod collector;
 mod failing;
@@ -16,6 +17,7 @@ mod metrics;
 mod namespaces;
 mod node;
 mod noted;
+mod notices;
 pub mod peer;
 mod process;
 mod prometheus;
@@ -34,6 +36,7 @@ mod wait;
 mod warm;
 
 pub use authority::Authority;
+pub use booted::Booted;
 pub use cluster::Cluster;
 pub use collector::Collector;
 pub use failing::Failing;
@@ -44,6 +47,7 @@ pub use metrics::Scrape;
 pub use namespaces::{NEAR, Namespaces};
 pub use node::{Node, NodeBuilder, example, nanod};
 pub use noted::{NotedCall, Notes, all_note};
+pub use notices::Notices;
 pub use peer::Peer;
 pub use process::Process;
 pub use prometheus::{Alert, Prometheus, Rule, Sample, promtool};

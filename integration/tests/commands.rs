@@ -131,7 +131,13 @@ async fn every_mistake_in_the_configuration_is_reported_at_once() {
     let output = run(&mut command).await;
     assert_eq!(output.status.code(), Some(2));
     let said = said(&output.stderr);
-    for part in ["--http", "NANO_THREADS", "line 1", "line 3", "grace_ms"] {
+    for part in [
+        "--http",
+        "NANO_THREADS",
+        "nanod.toml:1:8",
+        "nanod.toml:3:1",
+        "grace_ms",
+    ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
 }

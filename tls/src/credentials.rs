@@ -145,6 +145,11 @@ impl Credentials {
         }
     }
 
+    /// Whether what was found at the source last could not be used, so that the old stays.
+    pub fn is_in_trouble(&self) -> bool {
+        self.seen.lock().trouble.is_some()
+    }
+
     /// Waits until a connection is to have another one in its place, which was made while this
     /// party `has` shown that, and with a peer that has shown these certificates, its own first:
     /// because the party has another certificate by now, or one of the two ends.

@@ -83,7 +83,7 @@ fn what_is_no_toml_is_told_with_its_line() {
 }
 
 fn access(http_callers: HttpCallers, register_from: &str) -> Access {
-    Access {
+    let settings = Settings {
         rules_file: None,
         tokens_from: Some(TokenSource::Given(
             b"client/shop 0123456789abcdef".to_vec().into(),
@@ -91,10 +91,10 @@ fn access(http_callers: HttpCallers, register_from: &str) -> Access {
         http_callers,
         register_from: register_from.parse().unwrap(),
         targets: Networks::private(),
-        rules: ArcSwap::default(),
-        tokens: ArcSwap::default(),
-        revision: watch::Sender::new(0),
-    }
+    };
+    let access = Access::default();
+    access.settings.store(Arc::new(settings));
+    access
 }
 
 fn outcome(result: Result<Arc<str>, Failure>) -> String {

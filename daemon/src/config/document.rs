@@ -1,12 +1,12 @@
-//! The TOML file: its text comes in, values with the line they are on go out, and so do the keys
-//! that name no setting.
+//! The TOML file: its text comes in, values with the place where they stand go out, and so do the
+//! keys that name no setting.
 
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
-use super::setting::{Given, Value};
+use super::given::{Given, Value};
 use super::{Error, Origin, SETTINGS};
 
 /// A file that is TOML. Whether its keys and values make sense is still open.
@@ -25,16 +25,11 @@ impl<'a> Document<'a> {
             let table = table.into_inner();
             return Ok(Document { path, text, table });
         }
-        let line = |error: &toml::de::Error| {
-            line_at(text, error.span().map_or(text.len(), |span| span.start))
-        };
-        errors.sort_by_key(line);
-        errors.dedup_by_key(|error| line(error));
+        let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
+        errors.sort_by_key(start);
+        errors.dedup_by_key(|error| place_of(text, start(error)).0);
         let syntax = |error: toml::de::Error| Error::Syntax {
-            origin: Origin::File {
-                path: path.to_owned(),
-                line: line(&error),
-            },
+            origin: origin(path, text, start(&error)),
             message: error.message().to_owned(),
         };
         Err(errors.into_iter().map(syntax).collect())
@@ -43,9 +38,14 @@ impl<'a> Document<'a> {
     /// The value of a key, if the file has one.
     pub(super) fn get(&self, key: &str) -> Option<Given> {
         let (key, value) = self.table.get_key_value(key)?;
+        let start = match value.get_ref() {
+            // Its own begins elsewhere, or nowhere.
+            DeValue::Table(_) | DeValue::Array(_) => key.span().start,
+            _ => value.span().start,
+        };
         Some(Given {
             value: self.value(value),
-            origin: self.origin(key),
+            origin: self.origin(start),
         })
     }
 
@@ -63,7 +63,7 @@ impl<'a> Document<'a> {
     fn unknown(&self, key: &Spanned<DeString<'_>>) -> Error {
         Error::Unknown {
             key: key.get_ref().to_string(),
-            origin: self.origin(key),
+            origin: self.origin(key.span().start),
             suggestion: suggest(key.get_ref()),
         }
     }
@@ -81,18 +81,26 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn origin(&self, key: &Spanned<DeString<'_>>) -> Origin {
-        Origin::File {
-            path: self.path.to_owned(),
-            line: line_at(self.text, key.span().start),
-        }
+    fn origin(&self, offset: usize) -> Origin {
+        origin(self.path, self.text, offset)
     }
 }
 
-/// The line, from 1, of the byte at `offset`.
-fn line_at(text: &str, offset: usize) -> usize {
-    let before = text.bytes().take(offset);
-    1 + before.filter(|byte| *byte == b'\n').count()
+fn origin(path: &Path, text: &str, offset: usize) -> Origin {
+    let (line, column) = place_of(text, offset);
+    Origin::File {
+        path: path.to_owned(),
+        line,
+        column,
+    }
+}
+
+/// The line and the character in it, both from 1, that the byte at `offset` belongs to.
+fn place_of(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+    (line, 1 + before[line_start..].chars().count())
 }
 
 /// The integer in decimal; as it was written if it is beyond all bounds.

@@ -106,12 +106,14 @@ pub enum Origin {
     Flag(String),
     /// An environment variable, by its name.
     Variable(String),
-    /// A line of the TOML file.
+    /// A place in the TOML file.
     File {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
+        /// The character in the line, from 1.
+        column: usize,
     },
 }
 
@@ -120,7 +122,9 @@ impl fmt::Display for Origin {
         match self {
             Origin::Flag(name) => write!(f, "--{name}"),
             Origin::Variable(name) => f.write_str(name),
-            Origin::File { path, line } => write!(f, "{} line {line}", path.display()),
+            Origin::File { path, line, column } => {
+                write!(f, "{}:{line}:{column}", path.display())
+            }
         }
     }
 }

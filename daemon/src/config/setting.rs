@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nano_tls::{Name, SecretSource};
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     access::{HttpCallers, Networks, PRIVATE_NETWORKS, TokenSource},
@@ -18,7 +19,8 @@ use crate::{
     observe::otlp::{self, OtlpSettings},
 };
 
-use super::{Config, Error, LogFormat, Logged, Origin};
+use super::given::{A_PATH, Given, Value, not_blank};
+use super::{Config, Error, LogFormat, Logged};
 
 /// The key of the one option that is no setting: the path of the TOML file, by flag or variable.
 pub const CONFIG: &str = "config";
@@ -305,6 +307,22 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
+/// The keys of those that SIGHUP changes while the node runs.
+pub static CHANGEABLE: &[&str] = &[
+    "rules",
+    "tokens_file",
+    "http_callers",
+    "register_from",
+    "allowed_targets",
+    "log",
+    "drain_ms",
+    "deadline_ms",
+    "max_calls",
+    "max_bytes",
+    "max_patterns",
+    "identity_share",
+];
+
 /// One setting: what it is called, what it means, what it accepts.
 #[derive(Debug)]
 pub struct Setting {
@@ -323,18 +341,33 @@ impl Setting {
         self.kind.expected()
     }
 
+    /// Whether SIGHUP puts another value in force; else it takes a restart.
+    pub fn is_changeable(&self) -> bool {
+        CHANGEABLE.contains(&self.key)
+    }
+
+    /// Whether its value is a number, which a file may give without quotes.
+    pub fn is_number(&self) -> bool {
+        matches!(self.kind, Kind::Integer(..) | Kind::Size(..))
+    }
+
+    /// Whether its value may hold a password.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Redis(_) | Kind::Otlp(_))
+    }
+
     /// Writes the value into the setting's field.
-    pub(super) fn apply(&self, given: Given, config: &mut Config) -> Result<(), Error> {
+    pub(super) fn apply(&self, given: &Given, config: &mut Config) -> Result<(), Error> {
         let text = match &given.value {
             Value::Text(text) => Some(text),
-            Value::Integer(text) => self.kind.is_number().then_some(text),
+            Value::Integer(text) => self.is_number().then_some(text),
             Value::Unusable(_) => None,
         };
         let is_set = text.and_then(|text| self.kind.set(text, config)).is_some();
-        match (is_set, &self.kind) {
+        match (is_set, self.is_secret()) {
             (true, _) => Ok(()),
-            (false, Kind::Redis(_) | Kind::Otlp(_)) => Err(given.hidden(self.key, self.expected())),
-            (false, _) => Err(given.refused(self.key, self.expected())),
+            (false, true) => Err(given.clone().hidden(self.key, self.expected())),
+            (false, false) => Err(given.clone().refused(self.key, self.expected())),
         }
     }
 }
@@ -357,51 +390,6 @@ pub(super) const MAX_THREADS: u32 = 256;
 
 /// The longest life of a certificate: about as long as what is issued by hand has.
 const YEAR_S: u32 = 397 * 24 * 60 * 60;
-
-/// A value that was given for a setting.
-pub(super) struct Given {
-    pub(super) value: Value,
-    pub(super) origin: Origin,
-}
-
-impl Given {
-    /// The value as the path that `key` asks for.
-    pub(super) fn into_path(self, key: &'static str) -> Result<(PathBuf, Origin), Error> {
-        match &self.value {
-            Value::Text(text) if not_blank(text).is_some() => Ok((text.into(), self.origin)),
-            _ => Err(self.refused(key, A_PATH.to_owned())),
-        }
-    }
-
-    /// As [`refused`](Self::refused), of a value that may hold a password.
-    fn hidden(self, key: &'static str, expected: String) -> Error {
-        let value = Value::Unusable("the value (not shown)".to_owned());
-        Self { value, ..self }.refused(key, expected)
-    }
-
-    fn refused(self, key: &'static str, expected: String) -> Error {
-        let value = match self.value {
-            Value::Text(text) => format!("{text:?}"),
-            Value::Integer(shown) | Value::Unusable(shown) => shown,
-        };
-        Error::Invalid {
-            key,
-            value,
-            origin: self.origin,
-            expected,
-        }
-    }
-}
-
-/// What a layer holds for a key.
-pub(super) enum Value {
-    /// Text, as flags, variables and TOML strings are.
-    Text(String),
-    /// A TOML integer, in decimal.
-    Integer(String),
-    /// What no setting accepts, as an error shows it.
-    Unusable(String),
-}
 
 /// What a setting accepts, and the field it goes to.
 #[derive(Debug)]
@@ -436,7 +424,7 @@ impl Kind {
             Kind::Place(set) => set(config, place(text)?.to_owned()),
             Kind::Integer(range, set) => set(config, within(range, text.parse().ok()?)?),
             Kind::Size(range, set) => set(config, within(range, parse_size(text)?)?),
-            Kind::Filter(set) => set(config, not_blank(text)?.to_owned()),
+            Kind::Filter(set) => set(config, filter(text)?.to_owned()),
             Kind::Format(set) => set(config, parse_format(text)?),
             Kind::Logged(set) => set(config, parse_logged(text)?),
             Kind::Otlp(set) => set(config, OtlpSettings::to(text.parse().ok()?)),
@@ -480,10 +468,6 @@ impl Kind {
             }
         }
     }
-
-    fn is_number(&self) -> bool {
-        matches!(self, Kind::Integer(..) | Kind::Size(..))
-    }
 }
 
 fn namespace(text: &str) -> Option<&str> {
@@ -491,14 +475,15 @@ fn namespace(text: &str) -> Option<&str> {
     ((1..=64).contains(&text.len()) && text.bytes().all(is_allowed)).then_some(text)
 }
 
+/// A filter that the subscriber of log lines accepts.
+fn filter(text: &str) -> Option<&str> {
+    EnvFilter::try_new(not_blank(text)?).is_ok().then_some(text)
+}
+
 fn place(text: &str) -> Option<&str> {
     let (host, port) = text.rsplit_once(':')?;
     let port: u16 = port.parse().ok()?;
     (not_blank(host).is_some() && port > 0).then_some(text)
-}
-
-fn not_blank(text: &str) -> Option<&str> {
-    (!text.trim().is_empty()).then_some(text)
 }
 
 fn within<T: PartialOrd>(range: &RangeInclusive<T>, number: T) -> Option<T> {
@@ -569,7 +554,6 @@ fn millis(number: u32) -> Duration {
     Duration::from_millis(number.into())
 }
 
-const A_PATH: &str = "a path";
 const HOUR_MS: u32 = 3_600_000;
 const DAY_MS: u32 = 24 * HOUR_MS;
 const KIB: u64 = 1 << 10;

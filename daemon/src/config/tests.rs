@@ -1,5 +1,7 @@
 //! The configuration against machines that are structs; only [`Config::load`] meets the real one.
 
+mod loaded;
+
 use std::os::unix::ffi::OsStringExt;
 
 use nano_tls::Secret;
@@ -53,8 +55,8 @@ impl Machine {
         self
     }
 
-    fn resolve(&self) -> Result<Config, Errors> {
-        Config::resolve(&Sources {
+    fn load(&self) -> Result<Loaded, Errors> {
+        Loaded::resolve(&Sources {
             flags: &self.flags,
             env: &|name| self.env.get(name).cloned(),
             file: self
@@ -63,6 +65,10 @@ impl Machine {
                 .map(|text| (Path::new("nanod.toml"), text)),
             cores: self.cores,
         })
+    }
+
+    fn resolve(&self) -> Result<Config, Errors> {
+        Ok(self.load()?.config)
     }
 
     fn config(&self) -> Config {
@@ -380,14 +386,14 @@ fn all_errors_come_at_once() {
         .resolve()
         .expect_err("seven wrong values and a wrong key");
     let expected = r#"8 problems in the configuration:
-  "grace": unknown setting at nanod.toml line 6; did you mean grace_ms?
+  "grace": unknown setting at nanod.toml:6:2; did you mean grace_ms?
   http: "localhost" from --http is not an IP address and a port, such as 127.0.0.1:9999
   quic: "1:\xFF" (not UTF-8) from NANO_QUIC is not an IP address and a port, such as 127.0.0.1:9999
   threads: "0" from NANO_THREADS is not an integer from 1 to 256
   ready_file: "" from --ready-file is not a path
-  log: true from nanod.toml line 2 is not a log filter, such as info or warn,nanod=debug
-  drain_ms: a table from nanod.toml line 4 is not an integer from 0 to 3600000
-  max_body: 1 from nanod.toml line 1 is not a size from 1 KiB to 1 GiB, in bytes or with KiB, MiB, GiB"#;
+  log: true from nanod.toml:2:7 is not a log filter, such as info or warn,nanod=debug
+  drain_ms: a table from nanod.toml:4:2 is not an integer from 0 to 3600000
+  max_body: 1 from nanod.toml:1:12 is not a size from 1 KiB to 1 GiB, in bytes or with KiB, MiB, GiB"#;
     assert_eq!(errors.to_string(), expected);
 }
 
@@ -409,14 +415,8 @@ fn syntax_errors_join_the_others() {
         .problems();
     // The file may well have named the state folder, so that nobody complains about it.
     assert_eq!(problems.len(), 3, "{problems:?}");
-    assert!(
-        problems[0].starts_with("nanod.toml line 3: "),
-        "{problems:?}"
-    );
-    assert!(
-        problems[1].starts_with("nanod.toml line 4: "),
-        "{problems:?}"
-    );
+    assert!(problems[0].starts_with("nanod.toml:3:"), "{problems:?}");
+    assert!(problems[1].starts_with("nanod.toml:4:"), "{problems:?}");
     assert_eq!(
         problems[2],
         "threads: \"0\" from --threads is not an integer from 1 to 256"
@@ -428,7 +428,7 @@ fn a_line_has_one_syntax_error() {
     let problems = Machine::new().file("x = [1,\n2\n\ny = 3").problems();
     assert_eq!(
         problems,
-        ["nanod.toml line 4: missing comma between array elements, expected `,`"]
+        ["nanod.toml:4:1: missing comma between array elements, expected `,`"]
     );
 }
 
@@ -440,11 +440,11 @@ fn unknown_keys_come_in_the_order_of_the_file() {
     assert_eq!(
         problems,
         [
-            "\"thread\": unknown setting at nanod.toml line 2; did you mean threads?",
-            "\"max-body\": unknown setting at nanod.toml line 4; did you mean max_body?",
-            "\"colour\": unknown setting at nanod.toml line 5",
-            "\"LOG\": unknown setting at nanod.toml line 6",
-            "\"config\": unknown setting at nanod.toml line 7",
+            "\"thread\": unknown setting at nanod.toml:2:1; did you mean threads?",
+            "\"max-body\": unknown setting at nanod.toml:4:1; did you mean max_body?",
+            "\"colour\": unknown setting at nanod.toml:5:1",
+            "\"LOG\": unknown setting at nanod.toml:6:1",
+            "\"config\": unknown setting at nanod.toml:7:2",
         ]
     );
 }
@@ -582,7 +582,7 @@ fn every_setting_has_its_bounds() {
         ),
         ("threads", [&["1", "256"], &["0", "257", "two"]]),
         ("ready_file", paths),
-        ("log", [&["off", "nanod=trace"], &["", " "]]),
+        ("log", [&["off", "nanod=trace"], &["", " ", "nanod=loud"]]),
         ("log_format", [&["text", "json"], &["", "TEXT"]]),
         ("access_log", [&["off", "errors", "all"], &["", "some"]]),
         ("access_log_file", paths),
@@ -675,9 +675,9 @@ fn integers_of_the_file_are_for_numbers_only() {
             .file("state = 5\nthreads = -1\nmax_in_flight = 1.5")
             .problems(),
         [
-            "state: 5 from nanod.toml line 1 is not a path",
-            "threads: -1 from nanod.toml line 2 is not an integer from 1 to 256",
-            "max_in_flight: 1.5 from nanod.toml line 3 is not an integer from 1 to 1048576",
+            "state: 5 from nanod.toml:1:9 is not a path",
+            "threads: -1 from nanod.toml:2:11 is not an integer from 1 to 256",
+            "max_in_flight: 1.5 from nanod.toml:3:17 is not an integer from 1 to 1048576",
         ]
     );
 }

@@ -12,6 +12,7 @@ mod responses;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -41,7 +42,7 @@ pub struct HttpContext {
     /// Where services are registered.
     pub registrar: Arc<Registrar>,
     /// Deadline of calls that name none.
-    pub deadline: Duration,
+    pub deadline: ArcSwap<Duration>,
     /// How much may be tried again.
     pub retries: Retries,
     /// What was answered.

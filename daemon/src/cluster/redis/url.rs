@@ -77,6 +77,22 @@ impl RedisUrl {
     pub fn is_cluster(&self) -> bool {
         self.kind == Kind::Cluster
     }
+
+    /// The text of a URL with `***` in place of its password, if it has one.
+    #[must_use]
+    pub fn masked(text: &str) -> String {
+        let parts = || {
+            let (scheme, rest) = text.split_once("://")?;
+            let authority = rest
+                .split_once('/')
+                .map_or(rest, |(authority, _)| authority);
+            let (login, _) = authority.rsplit_once('@')?;
+            let (user, password) = login.split_once(':')?;
+            let behind = &rest[login.len()..];
+            (!password.is_empty()).then(|| format!("{scheme}://{user}:***{behind}"))
+        };
+        parts().unwrap_or_else(|| text.to_owned())
+    }
 }
 
 impl FromStr for RedisUrl {
@@ -251,5 +267,13 @@ mod tests {
     fn a_password_is_never_printed() {
         let url = parse("redis://user:secret@a").expect("a URL");
         assert_eq!(format!("{url} {url:?}"), "redis://a:6379 redis://a:6379");
+        for (text, masked) in [
+            ("redis://user:secret@a/3", "redis://user:***@a/3"),
+            ("redis+cluster://:s:e%40@a,b", "redis+cluster://:***@a,b"),
+            ("rediss://user@a:1", "rediss://user@a:1"),
+            ("redis://[::1]:7/0", "redis://[::1]:7/0"),
+        ] {
+            assert_eq!(RedisUrl::masked(text), masked);
+        }
     }
 }

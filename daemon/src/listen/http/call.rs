@@ -128,7 +128,9 @@ pub(super) async fn call(
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
     let declared = caller.switch.declared_deadline(subject);
     let timeout = nano_http::timeout(headers).map_err(bad_request)?;
-    let patience = timeout.or(declared).unwrap_or(context.deadline);
+    let patience = timeout
+        .or(declared)
+        .unwrap_or_else(|| **context.deadline.load());
     let call = Call {
         subject,
         bytes,
