@@ -53,7 +53,7 @@ impl Unit {
         booted.write(FILE, include_str!("../../deploy/nanod.toml"));
         // What differs from one machine to another. The watchdog is that of somebody impatient.
         let local = format!(
-            "[Service]\nEnvironment=NANO_HTTP={address} NANO_QUIC={address} NANO_THREADS=2\n\
+            "[Service]\nEnvironment=NANO_HTTP={address} NANO_QUIC={address} NANO_THREADS=2 NANO_ADMIN=off\n\
              Environment=NANO_CLUSTER_SECRET={SECRET}\nWatchdogSec=2\n"
         );
         booted.write("/etc/systemd/system/nanod.service.d/local.conf", &local);
