@@ -69,6 +69,9 @@ install_needs() {
     need_package redis-cli redis-tools
     # Two networks, for what is tried from another machine.
     need_package ip iproute2
+    # A pseudo-terminal, and what manual pages are set with.
+    need_package script bsdutils
+    need_package groff groff
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked
