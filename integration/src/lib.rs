@@ -6,9 +6,12 @@
 
 mod authority;
 mod cluster;
+mod container;
+mod dns;
 mod failing;
 pub mod go_nano;
 mod half_open;
+mod hosts;
 mod http;
 mod load;
 mod metrics;
@@ -34,8 +37,11 @@ mod warm;
 
 pub use authority::Authority;
 pub use cluster::Cluster;
+pub use container::{Container, Engine, Run, Stages};
+pub use dns::Dns;
 pub use failing::Failing;
 pub use half_open::{HalfOpen, Then, half_open};
+pub use hosts::Hosts;
 pub use http::{Http, Response};
 pub use load::Load;
 pub use metrics::Scrape;
