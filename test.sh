@@ -3,6 +3,7 @@
 #
 #   ./test.sh                  install and test
 #   ./test.sh --install-only   install, and leave it at that
+#   ./test.sh --containers     install what images and manifests need, build the former, and test both
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -73,6 +74,9 @@ install_needs() {
     need_package systemd-analyze systemd
     need_package systemd-nspawn systemd-container
     need_package debootstrap debootstrap
+    # A pseudo-terminal, and what manual pages are set with.
+    need_package script bsdutils
+    need_package groff groff
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked
@@ -88,6 +92,21 @@ run_tests() {
     cargo test --workspace --doc
 }
 
+# Containers need no image of others: they are made of programs that are linked statically.
+run_container_tests() {
+    need_package podman podman
+    need_package runc runc
+    need_package python3 python3
+    if ! [[ -x target/python/bin/kubernetes-validate ]]; then
+        # Debian has the module in a package of its own.
+        python3 -c 'import ensurepip' 2>/dev/null || need_package no-ensurepip python3-venv
+        python3 -m venv target/python
+        target/python/bin/pip install --quiet 'kubernetes-validate==1.37.0'
+    fi
+    deploy/docker/build.sh dev target/images/out
+    cargo nextest run -p nano-integration --test containers --run-ignored all
+}
+
 case ${1:-} in
 "")
     install_needs
@@ -96,8 +115,12 @@ case ${1:-} in
 --install-only)
     install_needs
     ;;
+--containers)
+    install_needs
+    run_container_tests
+    ;;
 *)
-    echo "usage: ./test.sh [--install-only]" >&2
+    echo "usage: ./test.sh [--install-only|--containers]" >&2
     exit 2
     ;;
 esac

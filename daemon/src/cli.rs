@@ -5,15 +5,19 @@
 //! in the environment and the file.
 
 mod config;
+mod tls;
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, ColorChoice, Command, FromArgMatches, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use nano_client::Options;
 use nano_tls::{SECRET_VARIABLE, SecretSource};
 
 pub use self::config::ConfigCommand;
 use crate::config::{CONFIG, SETTINGS, env_name, flag_name};
+
+pub use tls::Tls;
 
 /// What was asked for.
 pub enum Ask {
@@ -49,6 +53,50 @@ pub enum Other {
     /// Measure calls through a running node
     #[command(subcommand)]
     Bench(Bench),
+    /// Ask the node on this machine whether it is ready, for containers
+    Health(HealthArguments),
+    /// Print a script by which a shell completes the command line
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// Folder to write nanod.1, nanod-routes.1 and so on into
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+const COMPLETIONS_HELP: &str = "\
+Where the script goes:
+  bash  nanod completions bash > /usr/share/bash-completion/completions/nanod
+  zsh   nanod completions zsh > \"${fpath[1]}/_nanod\"
+  fish  nanod completions fish > ~/.config/fish/completions/nanod.fish";
+
+const MAN_HELP: &str = "\
+  nanod man | man -l -
+  nanod man --out /usr/local/share/man/man1";
+
+/// In which form an answer is printed.
+#[derive(Args)]
+pub struct Form {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Whether it is coloured
+    #[command(flatten)]
+    pub colors: Colors,
+}
+
+/// Whether what is printed is coloured.
+#[derive(Args)]
+pub struct Colors {
+    /// Whether to use colours; auto does on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
 }
 
 /// Where the node is, and what to show it.
@@ -130,6 +178,9 @@ pub struct Routes {
     /// Print what there is and then what changes, as it changes, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
+    /// Whether it is coloured
+    #[command(flatten)]
+    pub colors: Colors,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,
@@ -167,9 +218,9 @@ pub struct ExplainArguments {
     /// Say where they went at a time: 2026-11-28T14:03:00Z, 14:03 in UTC, or 10m ago
     #[arg(long = "at", value_name = "TIME")]
     pub time: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// In which form to print it
+    #[command(flatten)]
+    pub form: Form,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,
@@ -238,9 +289,9 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = STATUS_HELP)]
 pub struct StatusArguments {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// In which form to print it
+    #[command(flatten)]
+    pub form: Form,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,
@@ -266,9 +317,9 @@ pub struct RegisterArguments {
     /// The pattern; nothing is registered
     #[arg(long, required = true, value_name = "PATTERN")]
     pub check: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// In which form to print it
+    #[command(flatten)]
+    pub form: Form,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,
@@ -287,6 +338,30 @@ Exit codes:
   2  the command line is wrong
   3  no session with the node
   4  the node did not answer";
+
+/// `nanod health`
+#[derive(Args)]
+#[command(after_help = HEALTH_HELP)]
+pub struct HealthArguments {
+    /// Where the node's admin listener is [NANO_ADMIN; default: as the node's own]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// TOML file that the node reads its settings from [NANO_CONFIG; default: none]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// How long to wait for the answer, in milliseconds
+    #[arg(long, default_value_t = 2_000, value_name = "MS")]
+    pub timeout_ms: u64,
+}
+
+const HEALTH_HELP: &str = "\
+It sends GET /readyz to the admin listener, which it finds by the same flag, variable and file as
+the node itself. Where that listens on all addresses it asks on loopback.
+
+Exit codes:
+  0  the node is ready
+  1  it is not, or does not answer
+  2  the command line, a variable or the file is wrong";
 
 /// `nanod demo`
 #[derive(Args)]
@@ -362,71 +437,6 @@ pub enum BenchTrace {
     Sampled,
 }
 
-const REVOKE_HELP: &str = "\
-The list is written into the authority's folder. It takes effect where it is copied to, beside
-cert.pem, under the name crl.pem: at nodes first, which close the sessions of who is revoked within
-seconds and remove their routes; and at services and clients, which do the same with calls that
-come and go without a node.";
-
-/// `nanod tls`
-#[derive(Subcommand)]
-pub enum Tls {
-    /// Make an authority: ca.pem and ca-key.pem
-    Init {
-        /// The folder to make it in
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// The trust domain that its identities begin with: spiffe://NAME/...
-        #[arg(long, default_value = nano_tls::TRUST_DOMAIN, value_name = "NAME")]
-        trust_domain: String,
-    },
-    /// Say what a certificate says: whose it is, its authority, how long it is valid
-    Show {
-        /// A folder with ca.pem, cert.pem and key.pem, an authority's folder, or a certificate in PEM
-        #[arg(value_name = "FOLDER|CERT")]
-        path: PathBuf,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Issue a new certificate, with a new key, in the place of the one in a folder
-    Renew {
-        /// The folder with the three files; nodes and services that run take the new ones over
-        folder: PathBuf,
-        /// The authority's folder, with ca.pem and ca-key.pem
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// How long it is valid, in days [default: as long as the old one was]
-        #[arg(long, value_name = "DAYS")]
-        days: Option<u64>,
-    },
-    /// Put certificates on the authority's revocation list, crl.pem
-    #[command(after_help = REVOKE_HELP)]
-    Revoke {
-        /// The authority's folder, with ca.pem and ca-key.pem
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// A party, as service/math: all of its certificates that the authority has on record and
-        /// that are valid yet. Or the file of one certificate
-        #[arg(value_name = "IDENTITY|CERT")]
-        whose: PathBuf,
-    },
-    /// Issue a certificate: ca.pem, cert.pem and key.pem
-    Issue {
-        /// Whose it is: node/NAME, service/NAME or client/NAME
-        name: String,
-        /// The authority's folder, with ca.pem and ca-key.pem
-        #[arg(long, value_name = "DIR")]
-        ca: PathBuf,
-        /// The folder to put the three files in
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// How long it is valid, in days
-        #[arg(long, default_value_t = nano_tls::LEAF_LIFETIME.as_secs() / 86_400, value_name = "DAYS")]
-        days: u64,
-    },
-}
-
 /// Reads the command line; prints help or a mistake and exits where there is one.
 #[must_use]
 pub fn parse() -> Ask {
@@ -444,7 +454,8 @@ pub fn parse() -> Ask {
     }
 }
 
-fn command() -> Command {
+/// The whole command line, as help, completions and manual describe it.
+pub(crate) fn command() -> Command {
     let daemon = Command::new("nanod")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A routing daemon for small services. Without a command it runs the daemon.")

@@ -6,8 +6,12 @@ mod config;
 mod daemon;
 mod demo;
 mod explain;
+mod health;
 mod history;
+mod inquiry;
+mod manual;
 mod moment;
+mod output;
 mod register;
 mod routes;
 mod status;
@@ -15,7 +19,6 @@ mod tls;
 
 use std::process::ExitCode;
 
-use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -39,15 +42,25 @@ pub fn run() -> ExitCode {
     match cli::parse() {
         Ask::Daemon(flags) => daemon::run(flags),
         Ask::Config(what, flags) => config::run(what, &flags),
-        Ask::Other(Other::Bench(bench)) => bench::run(bench),
-        Ask::Other(Other::Call(call)) => call::run(call),
-        Ask::Other(Other::Demo(demo)) => demo::run(demo),
-        Ask::Other(Other::Explain(explain)) => explain::run(explain),
-        Ask::Other(Other::History(history)) => history::run(history),
-        Ask::Other(Other::Register(register)) => register::run(register),
-        Ask::Other(Other::Routes(routes)) => routes::run(routes),
-        Ask::Other(Other::Status(status)) => status::run(status),
-        Ask::Other(Other::Tls(tls)) => tls::run(tls),
+        Ask::Other(other) => run_other(other).unwrap_or_else(|code| code),
+    }
+}
+
+/// Does anything but to run the daemon: the exit code of who got to the end, or of who did not.
+fn run_other(other: Other) -> Result<ExitCode, ExitCode> {
+    match other {
+        Other::Bench(bench) => Ok(bench::run(bench)),
+        Other::Call(call) => call::run(call),
+        Other::Completions { shell } => manual::print_completions(shell),
+        Other::Demo(demo) => Ok(demo::run(demo)),
+        Other::Explain(explain) => explain::run(explain),
+        Other::History(history) => Ok(history::run(history)),
+        Other::Health(health) => health::run(health),
+        Other::Man { out } => manual::run(out.as_deref()),
+        Other::Register(register) => register::run(register),
+        Other::Routes(routes) => Ok(routes::run(routes)),
+        Other::Status(status) => status::run(status),
+        Other::Tls(tls) => tls::run(tls),
     }
 }
 
@@ -58,13 +71,11 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// An object as people and programs read it.
-fn in_json(object: &impl Serialize) -> String {
-    let value = serde_json::to_value(object);
-    format!(
-        "{:#}\n",
-        value.expect("objects with names for keys are JSON")
-    )
+fn counted(instances: u32) -> String {
+    match instances {
+        1 => "1 instance".to_owned(),
+        instances => format!("{instances} instances"),
+    }
 }
 
 /// Says what is wrong and fails.

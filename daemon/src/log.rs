@@ -1,8 +1,9 @@
 //! The log: in come lines of all parts, and a filter that says which of them are written, which may be
 //! another one while the program runs. What writes them is the process's own, and so is this.
 
-use std::{io::IsTerminal, sync::OnceLock};
+use std::sync::OnceLock;
 
+use anstream::{AutoStream, ColorChoice};
 use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +37,8 @@ pub enum LogError {
     Fixed(String),
 }
 
-/// Begins to log to standard error, as the configuration says.
+/// Begins to log to standard error, as the configuration says; with colours if that is a terminal and
+/// NO_COLOR is not set.
 ///
 /// # Errors
 ///
@@ -45,7 +47,7 @@ pub fn begin(config: &Config) -> Result<(), LogError> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(parse(&config.log)?)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
     macro_rules! begin {
         ($log:expr) => {{
             let log = $log.with_filter_reloading();

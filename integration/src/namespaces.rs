@@ -61,19 +61,7 @@ impl Namespaces {
     /// A command that is run in the near network.
     #[must_use]
     pub fn near(&self, command: &Command) -> Command {
-        let command = command.as_std();
-        let mut within = Command::new("ip");
-        within
-            .args(["netns", "exec", &self.near])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => within.env(name, value),
-                None => within.env_remove(name),
-            };
-        }
-        within
+        within(&self.near, command)
     }
 
     /// Does something from the far network: every socket that it opens is of that one.
@@ -85,11 +73,9 @@ impl Namespaces {
         &self,
         what: impl AsyncFnOnce() -> T + Send + 'static,
     ) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.far));
-        let namespace = namespace.expect("the namespace was made");
+        let namespace = self.far.clone();
         let thread = thread::spawn(move || {
-            let network = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), network).expect("root may enter");
+            enter(&namespace);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -110,7 +96,32 @@ impl Drop for Namespaces {
     }
 }
 
-fn ip(arguments: &str) {
+/// A command that is run in a namespace.
+pub(crate) fn within(namespace: &str, command: &Command) -> Command {
+    let command = command.as_std();
+    let mut within = Command::new("ip");
+    within
+        .args(["netns", "exec", namespace])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => within.env(name, value),
+            None => within.env_remove(name),
+        };
+    }
+    within
+}
+
+/// Moves this thread into a namespace: every socket that it opens from then on is of that one.
+pub(crate) fn enter(namespace: &str) {
+    let namespace = File::open(format!("/run/netns/{namespace}"));
+    let namespace = namespace.expect("the namespace was made");
+    let network = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(namespace.as_fd(), network).expect("root may enter");
+}
+
+pub(crate) fn ip(arguments: &str) {
     let status = StdCommand::new("ip").args(arguments.split(' ')).status();
     let status = status.expect("iproute2 is installed, as test.sh does");
     assert!(status.success(), "ip {arguments}");

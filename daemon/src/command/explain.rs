@@ -1,117 +1,92 @@
 //! `nanod explain`: why calls of a subject go where they go. A node's answer comes in, text that
 //! people read or JSON goes out.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
-use nano_client::{
-    CallError, Client, ConnectError, Explained, NearMiss, Options, Pick, Place, RunnerUp, Source,
-    Standing, Winner,
-};
+use nano_client::{Explained, NearMiss, Pick, Place, RunnerUp, Source, Standing, Winner};
 use nano_routing::Pattern;
 use nano_tls::Identity;
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, history, in_json, runtime};
+use super::{
+    ASKED_IN_VAIN, USAGE, counted, fail, history,
+    inquiry::{inquire, print},
+    output::{Tone, field},
+};
 use crate::{cli::ExplainArguments, json::ExplainedObject};
 
 /// Characters of an instance's id that people are shown.
 const SHORT_ID: usize = 8;
 
-pub(super) fn run(arguments: ExplainArguments) -> ExitCode {
-    if let Err(error) = Pattern::parse(&arguments.subject) {
-        return fail(USAGE, format!("the subject is none: {error}"));
-    }
-    let at = match arguments.time.as_deref().map(history::time).transpose() {
-        Ok(at) => at,
-        Err(error) => return fail(USAGE, error),
-    };
-    let options = match arguments.at.options() {
-        Ok(options) => options,
-        Err(error) => return fail(USAGE, error),
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(NO_SESSION, error),
-    };
-    let subject = &*arguments.subject;
-    let answered = match at {
-        Some(at) => runtime.block_on(ask(options, async |client| {
-            let past = client.past(subject, at).await?;
-            let text = history::past(&past, arguments.json);
-            Ok((text, past.winner.is_some()))
-        })),
-        None => runtime.block_on(ask(options, async |client| {
-            // This process has just begun, and knows nothing by itself.
-            let explained = client.explain(subject).await?.node?;
-            let text = match arguments.json {
-                true => in_json(&ExplainedObject::from(&explained)),
-                false => in_words(&explained),
-            };
-            Ok((text, explained.winner.is_some()))
-        })),
-    };
-    let (text, has_winner) = match answered {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(failure)) => return fail(ASKED_IN_VAIN, failure),
-        Err(error) => return fail(NO_SESSION, error),
-    };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(ASKED_IN_VAIN, error),
-        _ if !has_winner => ExitCode::from(ASKED_IN_VAIN),
-        _ => ExitCode::SUCCESS,
-    }
-}
+/// Characters of the words that a line begins with.
+const NAMES: usize = 9;
 
-/// Asks a node; what it answers, for people or programs, and whether any pattern wins.
-async fn ask(
-    options: Options,
-    ask: impl AsyncFnOnce(&Client) -> Result<(String, bool), CallError>,
-) -> Result<Result<(String, bool), CallError>, ConnectError> {
-    let client = Client::connect(options).await?;
-    let answered = ask(&client).await;
-    client.close().await;
-    Ok(answered)
+pub(super) fn run(arguments: ExplainArguments) -> Result<ExitCode, ExitCode> {
+    let (subject, form) = (arguments.subject, arguments.form);
+    Pattern::parse(&subject)
+        .map_err(|error| fail(USAGE, format!("the subject is none: {error}")))?;
+    let time = arguments.time.as_deref().map(history::time).transpose();
+    let has_winner = match time.map_err(|error| fail(USAGE, error))? {
+        Some(time) => {
+            let past = inquire(arguments.at, async |client| {
+                client.past(&subject, time).await
+            })?;
+            let words = || history::past_in_words(&past);
+            print(&form, words, || history::past_in_json(&past))?;
+            past.winner.is_some()
+        }
+        None => {
+            // This process has just begun, and knows nothing by itself.
+            let explained = inquire(arguments.at, async |client| {
+                client.explain(&subject).await?.node
+            })?;
+            let words = || in_words(&explained);
+            print(&form, words, || ExplainedObject::from(&explained))?;
+            explained.winner.is_some()
+        }
+    };
+    Ok(match has_winner {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(ASKED_IN_VAIN),
+    })
 }
 
 fn in_words(explained: &Explained) -> String {
-    let mut lines = vec![format!("subject    {}", explained.subject)];
+    let mut text = field("subject", NAMES, &explained.subject);
     match &explained.winner {
-        None => lines.push("winner     none: no registered pattern matches".to_owned()),
-        Some(winner) => lines.extend(winner_in_words(winner, &explained.runners_up)),
+        None => {
+            let none = Tone::Bad.paint("none: no registered pattern matches");
+            text += &field("winner", NAMES, none);
+        }
+        Some(winner) => text += &winner_in_words(winner, &explained.runners_up),
     }
     for RunnerUp { pattern, instances } in &explained.runners_up {
         let count = counted(*instances);
-        lines.push(format!(
-            "runner-up  {pattern}: matches with fewer fields, {count}"
-        ));
+        let words = format!("{pattern}: matches with fewer fields, {count}");
+        text += &field("runner-up", NAMES, words);
     }
     let own: Vec<_> = explained.subject.split(',').collect();
     for near in &explained.near {
         let (pattern, why) = (&near.pattern, miss_in_words(near, &own));
-        let count = counted(near.instances);
-        lines.push(format!("near miss  {pattern}: {why}, {count}"));
+        let words = format!("{pattern}: {why}, {}", counted(near.instances));
+        text += &field("near miss", NAMES, words);
     }
-    lines.join("\n") + "\n"
+    text
 }
 
-fn winner_in_words(winner: &Winner, runners_up: &[RunnerUp]) -> Vec<String> {
+fn winner_in_words(winner: &Winner, runners_up: &[RunnerUp]) -> String {
     let why = match runners_up.is_empty() {
         true => "the only pattern that matches",
         false => "the pattern with the most fields of those that match",
     };
-    let mut lines = vec![format!("winner     {}: {why}", winner.pattern)];
+    let mut text = field("winner", NAMES, format!("{}: {why}", winner.pattern));
     for standing in &winner.listed {
-        lines.push(format!("instance   {}", standing_in_words(standing)));
+        text += &field("instance", NAMES, standing_in_words(standing));
     }
     let rest = winner.instances as usize - winner.listed.len().min(winner.instances as usize);
     if rest > 0 {
-        lines.push(format!("           and {rest} more"));
+        text += &field("", NAMES, format!("and {rest} more"));
     }
-    lines
+    text
 }
 
 fn standing_in_words(standing: &Standing) -> String {
@@ -129,8 +104,11 @@ fn standing_in_words(standing: &Standing) -> String {
     };
     let latency = standing.latency_us.map(Duration::from_micros);
     let parts = [
-        Some(format!("{at} {}", standing.state)),
-        Some(pick_in_words(standing)),
+        Some(format!(
+            "{at} {}",
+            Tone::of(standing.state).paint(standing.state)
+        )),
+        Some(tone(standing.pick).paint(pick_in_words(standing))),
         Some(calls),
         standing
             .policy
@@ -169,6 +147,15 @@ fn pick_in_words(standing: &Standing) -> String {
     words.to_owned()
 }
 
+fn tone(pick: Pick) -> Tone {
+    match pick {
+        Pick::Yes => Tone::Good,
+        Pick::Trial | Pick::Weightless | Pick::Suspect | Pick::Full => Tone::Doubtful,
+        Pick::Ejected | Pick::Leaving | Pick::Lost | Pick::Silent | Pick::NoWay => Tone::Bad,
+        Pick::Unrecognised => Tone::Neutral,
+    }
+}
+
 fn source_in_words(standing: &Standing) -> String {
     let age = format!("{:.1} s ago", standing.age().as_secs_f32());
     match standing.source {
@@ -189,12 +176,5 @@ fn miss_in_words(near: &NearMiss, own: &[&str]) -> String {
     match own.get(at) {
         Some(own) => format!("its field {} is {field}, not {own}", at + 1),
         None => format!("the subject has no field {}, {field}", at + 1),
-    }
-}
-
-fn counted(instances: u32) -> String {
-    match instances {
-        1 => "1 instance".to_owned(),
-        instances => format!("{instances} instances"),
     }
 }

@@ -148,15 +148,8 @@ fn node(place: &Place) -> Value {
     }
 }
 
-/// Where calls of a subject went, for people or programs.
-pub(super) fn past(past: &Past, json: bool) -> String {
-    match json {
-        true => format!("{:#}\n", past_in_json(past)),
-        false => past_in_words(past),
-    }
-}
-
-fn past_in_words(past: &Past) -> String {
+/// Where calls of a subject went, for people.
+pub(super) fn past_in_words(past: &Past) -> String {
     let mut lines = vec![
         format!("subject    {}", past.subject),
         format!("at         {}", written(at(past.at_ms))),
@@ -187,7 +180,8 @@ fn held_in_words(held: &Held) -> String {
     }
 }
 
-fn past_in_json(past: &Past) -> Value {
+/// The same for programs.
+pub(super) fn past_in_json(past: &Past) -> Value {
     let held = |held: &Held| {
         json!({
             "instance": held.instance.to_string(),

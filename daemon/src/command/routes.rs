@@ -1,6 +1,7 @@
 //! `nanod routes`: the routes that a node knows come in page by page, and lines go out.
 
 mod line;
+mod table;
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::ColorChoice;
 use nano_client::{CallError, Client, ConnectError, InstanceId, Options, Route, RouteList};
 use nano_routing::Pattern;
 use tokio::time::sleep;
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, runtime, stop_signal};
+use super::{
+    ASKED_IN_VAIN, NO_SESSION, USAGE, fail,
+    output::{is_unread, standard_output, terminal_width},
+    runtime, stop_signal,
+};
 use crate::cli::Routes;
 
-use line::{Change, Columns};
+use line::Change;
+use table::Rows;
 
 /// Shortest pause between two lists of a watch, so that changes that come together are read
 /// together.
@@ -47,6 +54,7 @@ pub(super) fn run(routes: Routes) -> ExitCode {
     let shown = Shown {
         prefix: routes.prefix,
         json: routes.json,
+        color: routes.colors.color,
     };
     let ended = runtime().map_err(RoutesError::Io).and_then(|runtime| {
         runtime.block_on(async {
@@ -59,9 +67,7 @@ pub(super) fn run(routes: Routes) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read has seen enough.
-        Err(RoutesError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(RoutesError::Io(error)) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error @ RoutesError::Connect(_)) => fail(NO_SESSION, error),
         Err(error) => fail(ASKED_IN_VAIN, error),
     }
@@ -71,6 +77,7 @@ pub(super) fn run(routes: Routes) -> ExitCode {
 struct Shown {
     prefix: Option<String>,
     json: bool,
+    color: ColorChoice,
 }
 
 /// What a watch has shown last.
@@ -85,15 +92,17 @@ impl Shown {
     }
 
     async fn print(&self, mut routes: RouteList) -> Result<(), RoutesError> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let mut columns = Columns::default();
+        let out = standard_output(self.color);
+        let is_colored = out.current_choice() != anstream::ColorChoice::Never;
+        let mut out = BufWriter::new(out);
+        let mut rows = Rows::new(is_colored, terminal_width());
         while let Some(page) = routes.next_page().await? {
             if self.json {
                 for route in &page {
                     line::json(&mut out, route)?;
                 }
             } else {
-                columns.print(&mut out, &page)?;
+                rows.print(&mut out, &page)?;
             }
             out.flush()?;
         }
@@ -144,7 +153,7 @@ impl Shown {
                     continue;
                 }
             };
-            let mut out = BufWriter::new(io::stdout().lock());
+            let mut out = BufWriter::new(standard_output(self.color));
             for route in page {
                 let key = (route.pattern.clone(), route.instance);
                 if let Some(change) = Change::between(before.remove(&key), &route) {
@@ -154,7 +163,7 @@ impl Shown {
             }
             out.flush()?;
         }
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = BufWriter::new(standard_output(self.color));
         for route in before.into_values() {
             Change::Removed.print(&mut out, &route, self.json)?;
         }

@@ -1,49 +1,32 @@
 //! `nanod status`: how a node does, and how it stands to Redis.
 
 use std::{
-    io::{self, Write},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
-use nano_client::{Client, ConnectError, Options, RedisState, Status};
+use nano_client::{RedisState, Status};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, in_json, runtime};
+use super::{
+    inquiry::{inquire, print},
+    output::{Tone, field},
+};
 use crate::{
     cli::StatusArguments,
     json::{StatusObject, after_1970, written},
 };
 
-pub(super) fn run(arguments: StatusArguments) -> ExitCode {
-    let options = match arguments.at.options() {
-        Ok(options) => options,
-        Err(error) => return fail(USAGE, error),
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(NO_SESSION, error),
-    };
-    let status = match runtime.block_on(ask(options)) {
-        Ok(Ok(status)) => status,
-        Ok(Err(failure)) => return fail(ASKED_IN_VAIN, failure),
-        Err(error) => return fail(NO_SESSION, error),
-    };
-    let text = match arguments.json {
-        true => in_json(&StatusObject::from(&status)),
-        false => in_words(&status),
-    };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(ASKED_IN_VAIN, error),
-        _ => ExitCode::SUCCESS,
-    }
-}
+/// Characters of the names of what is said.
+const NAMES: usize = 11;
 
-async fn ask(options: Options) -> Result<Result<Status, nano_client::CallError>, ConnectError> {
-    let client = Client::connect(options).await?;
-    let status = client.status().await;
-    client.close().await;
-    Ok(status)
+pub(super) fn run(arguments: StatusArguments) -> Result<ExitCode, ExitCode> {
+    let status = inquire(arguments.at, async |client| client.status().await)?;
+    print(
+        &arguments.form,
+        || in_words(&status),
+        || StatusObject::from(&status),
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn in_words(status: &Status) -> String {
@@ -73,7 +56,10 @@ fn in_words(status: &Status) -> String {
         lines.push(("other nodes", nodes));
     }
     for node in &status.listed {
-        let suspect = if node.is_suspect { ", suspect" } else { "" };
+        let suspect = match node.is_suspect {
+            true => format!(", {}", Tone::Doubtful.paint("suspect")),
+            false => String::new(),
+        };
         lines.push((
             "",
             format!("{} at {}{suspect}", node.instance, node.address),
@@ -87,14 +73,17 @@ fn in_words(status: &Status) -> String {
         let text = format!("the list is {}", until(Some(end)));
         lines.push(("revocations", text));
     }
-    let line = |(name, text): (&str, String)| format!("{name:<11}  {text}\n");
+    let line = |(name, text): (&str, String)| field(name, NAMES, text);
     lines.into_iter().map(line).collect()
 }
 
 fn with_suspect(all: u64, suspect: u64) -> String {
     match suspect {
         0 => all.to_string(),
-        suspect => format!("{all}, {suspect} of them suspect"),
+        suspect => {
+            let suspect = format!("{suspect} of them suspect");
+            format!("{all}, {}", Tone::Doubtful.paint(suspect))
+        }
     }
 }
 
@@ -106,7 +95,7 @@ fn until(end: Option<u64>) -> String {
     let end = after_1970(end);
     match end.duration_since(SystemTime::now()) {
         Ok(left) => format!("valid until {}, {} more", written(end), duration(left)),
-        Err(_) => format!("ended {}", written(end)),
+        Err(_) => Tone::Bad.paint(format!("ended {}", written(end))),
     }
 }
 
@@ -115,7 +104,7 @@ fn redis_in_words(redis: Option<&RedisState>) -> String {
         return "none is configured".to_owned();
     };
     if redis.is_in_step() {
-        return "in step".to_owned();
+        return Tone::Good.paint("in step");
     }
     let foreign = "belongs to a cluster of another authority: nothing is read or written";
     let parts = [
@@ -127,7 +116,11 @@ fn redis_in_words(redis: Option<&RedisState>) -> String {
         (redis.unreplicated > 0).then(|| format!("not yet replicated: {}", redis.unreplicated)),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    parts.join(", ")
+    let tone = match redis.is_foreign {
+        true => Tone::Bad,
+        false => Tone::Doubtful,
+    };
+    tone.paint(parts.join(", "))
 }
 
 /// In the two largest units that it has.

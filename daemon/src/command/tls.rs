@@ -9,26 +9,25 @@ use std::{
 use nano_tls::{Authority, Name, Revoke, Summary};
 use serde_json::{Value, json};
 
-use super::fail;
-use crate::cli::Tls;
-use crate::json::written;
+use super::{
+    fail,
+    inquiry::print,
+    output::{Tone, field},
+};
+use crate::{
+    cli::{Form, Tls},
+    json::written,
+};
+
+/// Characters of the names of what is said.
+const NAMES: usize = 11;
 
 const SECONDS_A_DAY: u64 = 86_400;
 
-pub(super) fn run(tls: Tls) -> ExitCode {
-    match make(tls) {
-        Ok(made) => {
-            println!("{made}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(1, error),
-    }
-}
-
-fn make(tls: Tls) -> nano_tls::Result<String> {
-    match tls {
+pub(super) fn run(tls: Tls) -> Result<ExitCode, ExitCode> {
+    let made = match tls {
+        Tls::Show { path, form } => return show(&path, &form),
         Tls::Init { out, trust_domain } => init(&out, &trust_domain),
-        Tls::Show { path, json } => show(&path, json),
         Tls::Issue {
             name,
             ca,
@@ -37,7 +36,13 @@ fn make(tls: Tls) -> nano_tls::Result<String> {
         } => issue(&name, &ca, &out, days),
         Tls::Renew { folder, ca, days } => renew(&folder, &ca, days),
         Tls::Revoke { ca, whose } => revoke(&ca, whose),
-    }
+    };
+    println!("{}", made.map_err(failed)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: nano_tls::Error) -> ExitCode {
+    fail(1, error)
 }
 
 fn init(out: &Path, trust_domain: &str) -> nano_tls::Result<String> {
@@ -87,20 +92,18 @@ fn revoke(ca: &Path, whose: PathBuf) -> nano_tls::Result<String> {
     ))
 }
 
-fn show(path: &Path, as_json: bool) -> nano_tls::Result<String> {
-    let summary = Summary::of(path)?;
+fn show(path: &Path, form: &Form) -> Result<ExitCode, ExitCode> {
+    let summary = Summary::of(path).map_err(failed)?;
     let now = SystemTime::now();
-    Ok(match as_json {
-        true => format!("{:#}", in_json(&summary, now)),
-        false => in_words(&summary, now),
-    })
+    print(form, || in_words(&summary, now), || in_json(&summary, now))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn in_words(summary: &Summary, now: SystemTime) -> String {
     let validity = summary.validity;
     let left = match validity.not_after > now {
         true => format!("{} days left", days(validity.left(now))),
-        false => "expired".to_owned(),
+        false => Tone::Bad.paint("expired"),
     };
     let mut lines = vec![
         ("identity", summary.identity.clone()),
@@ -112,10 +115,8 @@ fn in_words(summary: &Summary, now: SystemTime) -> String {
     lines.extend(authorities.map(|authority| ("authority", authority.to_string())));
     let next = summary.next_revocations.map(written);
     lines.extend(next.map(|next| ("revocations", format!("a newer list is due by {next}"))));
-    let lines = lines
-        .iter()
-        .map(|(name, text)| format!("{name:<11}  {text}"));
-    lines.collect::<Vec<_>>().join("\n")
+    let line = |(name, text): (&str, String)| field(name, NAMES, text);
+    lines.into_iter().map(line).collect()
 }
 
 fn in_json(summary: &Summary, now: SystemTime) -> Value {

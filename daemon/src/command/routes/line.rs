@@ -8,11 +8,13 @@ use nano_tls::Identity;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::json::RouteObject;
+use crate::{command::output::Tone, json::RouteObject};
 
-const COLUMNS: usize = 8;
+/// Columns of a list.
+pub(super) const COLUMNS: usize = 8;
 
-const HEADER: [&str; COLUMNS] = [
+/// What they are called.
+pub(super) const HEADER: [&str; COLUMNS] = [
     "PATTERN",
     "INSTANCE",
     "IDENTITY",
@@ -26,39 +28,8 @@ const HEADER: [&str; COLUMNS] = [
 /// Characters of an instance's id that people are shown.
 const SHORT_ID: usize = 8;
 
-/// How wide each column is, which grows from page to page and never shrinks: the routes of a
-/// long list are not held until the last one is known.
-#[derive(Default)]
-pub(super) struct Columns {
-    widths: [usize; COLUMNS],
-    has_begun: bool,
-}
-
-impl Columns {
-    /// Prints some more rows, after the header if they are the first.
-    pub(super) fn print(&mut self, out: &mut impl Write, routes: &[Route]) -> io::Result<()> {
-        let mut rows: Vec<[String; COLUMNS]> = routes.iter().map(row).collect();
-        if !self.has_begun {
-            self.has_begun = true;
-            rows.insert(0, HEADER.map(str::to_owned));
-        }
-        for row in &rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for row in &rows {
-            let cells = row.iter().zip(self.widths);
-            let line: Vec<_> = cells
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
-            writeln!(out, "{}", line.join("  ").trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-fn row(route: &Route) -> [String; COLUMNS] {
+/// What a row says, column by column.
+pub(super) fn row(route: &Route) -> [String; COLUMNS] {
     [
         route.pattern.clone(),
         short_id(route),
@@ -146,9 +117,13 @@ impl Change {
         }
         let (hour, minute, second) = now.to_hms();
         let (sign, words) = match self {
-            Self::Added => ("+", format!("{} {}", at(&route.place), route.state)),
-            Self::Removed => ("-", String::new()),
-            Self::Changed(words) => ("~", words.clone()),
+            Self::Added => {
+                let state = Tone::of(route.state).paint(route.state);
+                let words = format!("{} {state}", at(&route.place));
+                (Tone::Good.paint("+"), words)
+            }
+            Self::Removed => (Tone::Bad.paint("-"), String::new()),
+            Self::Changed(words) => (Tone::Doubtful.paint("~"), words.clone()),
         };
         let (pattern, id, identity) = (&route.pattern, short_id(route), short_identity(route));
         let line =
