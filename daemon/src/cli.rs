@@ -241,6 +241,9 @@ pub struct HistoryArguments {
     /// Print JSON, an object a line
     #[arg(long)]
     pub json: bool,
+    /// Whether it is coloured
+    #[command(flatten)]
+    pub colors: Colors,
     /// Where the node is
     #[command(flatten)]
     pub at: NodeArguments,

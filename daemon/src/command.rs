@@ -54,7 +54,7 @@ fn run_other(other: Other) -> Result<ExitCode, ExitCode> {
         Other::Completions { shell } => manual::print_completions(shell),
         Other::Demo(demo) => Ok(demo::run(demo)),
         Other::Explain(explain) => explain::run(explain),
-        Other::History(history) => Ok(history::run(history)),
+        Other::History(history) => history::run(history),
         Other::Health(health) => health::run(health),
         Other::Man { out } => manual::run(out.as_deref()),
         Other::Register(register) => register::run(register),

@@ -5,24 +5,22 @@
 //! makes no channel and arms no timer: the outgoing link's slot holds where the answer
 //! goes, and the incoming link's slot what to stop if the caller leaves.
 
+mod attempt;
 mod over_http;
+mod refusals;
 mod reply;
 
 use std::{
-    borrow::Cow,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use nano_client::attempts::outcome;
-use nano_routing::{
-    Candidate, Candidates, HealthSettings, Instances, NonePicked, Outcome, Pattern, PatternError,
-    Usable, canonical, pick,
-};
+use nano_routing::{Candidates, HealthSettings, Instances, Outcome, Pattern, canonical};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
-    lane::{Answer, Handler, IncomingCall, Link, NotAdmitted, OutBody, Reason},
-    message::{EXTENSIONS_LIMIT, Extensions},
+    CallHeader, CallId, Certainty, Code, Failure,
+    lane::{Answer, Handler, IncomingCall, Link, OutBody},
+    message::Extensions,
     transport::STREAM_WINDOW,
 };
 use tokio::{task::AbortHandle, time::Instant};
@@ -36,26 +34,18 @@ use crate::{
     table::{Member, Published},
 };
 
+use attempt::Attempt;
+pub(crate) use refusals::FULL_RETRY;
+pub use refusals::bad_subject;
+use refusals::{looking_up, looped, no_route, not_here, over, too_late};
 pub use reply::ReplyTo;
 use reply::fail;
 
 /// A connection of this node.
 pub type NodeLink = Link<Switch>;
 
-/// Instances that are asked until one takes a call.
-const TRIES: usize = 5;
-
 /// What the figures of instances count time from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Bytes of a call's extensions that naming the instance takes.
-const ROOM_FOR_INSTANCE: usize = 32;
-
-/// When to look again for an instance that may return.
-const RETURN: Duration = Duration::from_millis(50);
-
-/// When to come back to an instance that is full.
-pub(crate) const FULL_RETRY: Duration = Duration::from_millis(50);
 
 /// Routes calls. Cheap to clone; each connection has one.
 #[derive(Clone)]
@@ -285,142 +275,6 @@ fn at_most_half_out(table: &Published, pattern: &Pattern, now: Duration) -> bool
     members.is_some_and(|members| nano_routing::at_most_half_out(members.as_slice(), now))
 }
 
-/// A call that is about to leave.
-struct Attempt<'h, 'b, 't> {
-    header: CallHeader<'h>,
-    body: OutBody<'b>,
-    now: Instant,
-    reply_to: ReplyTo,
-    permit: CallPermit,
-    table: &'t Published,
-}
-
-/// A call that an instance did not take, with the reason, if it is of the kind that a caller is
-/// told.
-type NotForwarded<T> = (Box<T>, Option<Failure>);
-
-impl Attempt<'_, '_, '_> {
-    /// Gives the call to the member that is picked. If that one is gone or full, some
-    /// others are asked in turn; nothing of the call has left by then.
-    fn give_to_one(
-        mut self,
-        pattern: &Pattern,
-        members: Candidates<'_, Arc<Member>>,
-    ) -> Option<Job> {
-        let now = since_start(self.now);
-        let mut tried: [Option<&Arc<Member>>; TRIES] = [None; TRIES];
-        let mut refusal = None;
-        let may_have_run = may_have_run(&self.header);
-        let may_be_given = |member: &Member| !may_have_run || member.policy.idempotent;
-        for turn in 0..TRIES {
-            let is_left_out = |member: &Arc<Member>| {
-                let mut tried = tried[..turn].iter().flatten();
-                tried.any(|known| Arc::ptr_eq(known, member))
-                    || was_tried(&self.header, member.instance.id)
-                    || !may_be_given(member)
-            };
-            let wanted = preferred(&self.header, members, now).filter(|_| turn == 0);
-            let wanted = wanted.filter(|member| !is_left_out(member));
-            let picked = wanted.map_or_else(
-                || pick(members, now, fastrand::u64(..), is_left_out),
-                Ok::<_, NonePicked>,
-            );
-            let member = match picked {
-                Ok(member) => member,
-                Err(NonePicked::Unreachable) => break,
-                Err(NonePicked::Full) => {
-                    refusal = Some(full().of_pattern(pattern.as_str()));
-                    break;
-                }
-            };
-            self.reply_to.is_given_to(member);
-            match self.forward(member, now) {
-                Ok(job) => return job,
-                Err((attempt, other)) => {
-                    self = *attempt;
-                    self.reply_to.is_not_taken(other.as_ref());
-                    // The last one counts: an instance with room for the body may be full.
-                    refusal = other.or(refusal);
-                }
-            }
-            tried[turn] = Some(member);
-        }
-        let known = members.as_slice().iter();
-        let known: Vec<_> = known.filter(|member| may_be_given(member)).collect();
-        let may_return = known.iter().any(|member| member.instance.may_return());
-        let failure = refusal.unwrap_or_else(|| match may_have_run && known.is_empty() {
-            true => none_twice(pattern),
-            false => no_instance(pattern, known.len(), may_return),
-        });
-        let any = members.as_slice().first();
-        refuse(self.table, any, self.reply_to, &failure)
-    }
-
-    /// Gives the call to one member, or back.
-    fn forward(
-        self,
-        member: &Arc<Member>,
-        now: Duration,
-    ) -> Result<Option<Job>, NotForwarded<Self>> {
-        if let Some(upstream) = member.instance.upstream() {
-            return self.forward_over_http(upstream, member, now);
-        }
-        let Some(link) = member.instance.link() else {
-            return Err((Box::new(self), None));
-        };
-        let mut header = self.header.clone();
-        header.extensions.remove(Extensions::INSTANCE);
-        header.extensions.remove(Extensions::TRIED);
-        header.extensions.remove(Extensions::PREFERRED);
-        if member.instance.is_neighbours() {
-            if header.extensions.size() > EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE {
-                return Err((Box::new(self), Some(too_much(member))));
-            }
-            let instance = &member.instance.id.0;
-            header.extensions.0.push((Extensions::INSTANCE, instance));
-        }
-        if let Some(limit) = member
-            .policy
-            .max_body
-            .filter(|limit| length(&self.body) > *limit)
-        {
-            return Err((Box::new(self), refusal(Reason::TooLarge(limit), member)));
-        }
-        if !member.figures.begin(member.limit(), now) {
-            return Err((Box::new(self), refusal(Reason::Full, member)));
-        }
-        let forwarded = Forwarded {
-            reply_to: self.reply_to,
-            given: Given {
-                is_relayed: matches!(self.body, OutBody::Relay(_)),
-                patience: header.remaining(),
-                member: Arc::clone(member),
-                permit: self.permit,
-                begun: self.now,
-            },
-        };
-        let placed = link.call(header, self.body, self.now, forwarded);
-        let placed = placed.map(|id| Some(Job::Call(link, id)));
-        placed.map_err(|refused| {
-            let NotAdmitted {
-                reason,
-                waiter,
-                body,
-            } = *refused;
-            waiter.given.member.figures.withdraw();
-            let attempt = Attempt {
-                body,
-                reply_to: waiter.reply_to,
-                permit: waiter.given.permit,
-                header: self.header,
-                now: self.now,
-                table: self.table,
-            };
-            (Box::new(attempt), refusal(reason, member))
-        })
-    }
-}
-
 impl Handler for Switch {
     type Waiter = Forwarded;
     type Job = Job;
@@ -532,132 +386,7 @@ fn held_of(body: &OutBody<'_>) -> u64 {
     }
 }
 
-fn length(body: &OutBody<'_>) -> u64 {
-    match body {
-        OutBody::Slice(slice) => slice.len() as u64,
-        OutBody::Relay(body) => body.len(),
-        OutBody::Bytes(bytes) => bytes.len() as u64,
-    }
-}
-
-/// Notes why an instance took no call, and what to tell the caller if no other takes it.
-fn refusal(reason: Reason, member: &Member) -> Option<Failure> {
-    let failure = match reason {
-        // Of the way by another node, which knows of it itself.
-        Reason::Draining | Reason::Closed if member.instance.is_neighbours() => return None,
-        Reason::Draining => {
-            member.instance.leave();
-            return None;
-        }
-        Reason::Closed => {
-            member.instance.lose();
-            return None;
-        }
-        Reason::Full => full(),
-        Reason::TooLarge(limit) => not_sent(
-            Code::TooLarge,
-            format!("the body is over the {limit} bytes that the instance takes"),
-        ),
-    };
-    Some(
-        failure
-            .at_instance(member.instance.id)
-            .of_pattern(member.pattern.as_str()),
-    )
-}
-
 /// The time that the figures of instances have.
 pub(crate) fn since_start(now: Instant) -> Duration {
     now.saturating_duration_since(*START)
-}
-
-fn full() -> Failure {
-    let message = "the instances have as many calls or large bodies in flight as they take";
-    not_sent(Code::Overloaded, message).retry_after(FULL_RETRY)
-}
-
-fn not_sent(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
-    Failure::not_sent(code, Hop::Node, message)
-}
-
-fn looped(subject: &str) -> Failure {
-    let message = format!("the call to {subject:?} passed through too many hops");
-    not_sent(Code::Loop, message)
-}
-
-fn over() -> Failure {
-    let message = "the node has more calls than it can pass on in time";
-    not_sent(Code::Overloaded, message).retry_after(lag::RETRY)
-}
-
-fn too_late() -> Failure {
-    not_sent(Code::Deadline, "the deadline had passed when the call came")
-}
-
-/// What a subject is refused with that is none.
-pub fn bad_subject(error: &PatternError) -> Failure {
-    not_sent(Code::BadRequest, format!("the subject is none: {error}"))
-}
-
-fn no_route(subject: &str) -> Failure {
-    let message = format!("no registered pattern matches {subject:?}");
-    not_sent(Code::NoRoute, message)
-}
-
-fn looking_up(subject: &str) -> Failure {
-    let message = format!("whether a go-nano server knows {subject:?} is being looked up");
-    not_sent(Code::NoInstance, message).retry_after(RETURN)
-}
-
-fn too_much(member: &Member) -> Failure {
-    let limit = EXTENSIONS_LIMIT - ROOM_FOR_INSTANCE;
-    let message = format!("the call's extensions are over the {limit} bytes that nodes pass on");
-    not_sent(Code::BadRequest, message).of_pattern(member.pattern.as_str())
-}
-
-fn not_here() -> Failure {
-    not_sent(Code::NotOwner, "the instance has no session with this node")
-}
-
-/// Says when to come back only if one that is silent, or has lost its session, may be back.
-fn no_instance(pattern: &Pattern, known: usize, may_return: bool) -> Failure {
-    let message = format!("none of the {known} known instances of \"{pattern}\" can be reached");
-    let failure = not_sent(Code::NoInstance, message).of_pattern(pattern.as_str());
-    match may_return {
-        true => failure.retry_after(RETURN),
-        false => failure,
-    }
-}
-
-/// There is nobody to wait for.
-fn none_twice(pattern: &Pattern) -> Failure {
-    let message = format!(
-        "the call may have run, and no instance of \"{pattern}\" declares that it may run twice"
-    );
-    not_sent(Code::NoInstance, message).of_pattern(pattern.as_str())
-}
-
-/// Whether an instance may have run the call before.
-fn may_have_run(header: &CallHeader<'_>) -> bool {
-    header.extensions.get(Extensions::IDEMPOTENT_ONLY).is_some()
-}
-
-/// The member that the caller has picked, if it may be given any call.
-fn preferred<'m>(
-    header: &CallHeader<'_>,
-    members: Candidates<'m, Arc<Member>>,
-    now: Duration,
-) -> Option<&'m Arc<Member>> {
-    let wanted = header.extensions.get(Extensions::PREFERRED)?;
-    let is_wanted = |member: &&Arc<Member>| member.instance.id.0 == wanted;
-    let member = members.as_slice().iter().find(is_wanted)?;
-    (Usable::of(member, now) == Usable::Ready).then_some(member)
-}
-
-/// Whether the caller has given the call to an instance before.
-fn was_tried(header: &CallHeader<'_>, instance: InstanceId) -> bool {
-    let tried = header.extensions.get(Extensions::TRIED).unwrap_or_default();
-    tried
-        .chunks_exact(instance.0.len())
-        .any(|id| id == instance.0)
 }

@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use nano_client::{Certainty, Client, Code, Context, HandlerError, Policy, Service};
 use nano_integration::{
@@ -309,9 +312,11 @@ async fn a_message_is_of_the_subject_that_it_is_sent_to() {
 async fn how_a_service_of_nanod_refuses_is_passed_on() {
     let node = Node::start().await;
     let waits = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&waits);
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (held, counted) = (Arc::clone(&waits), Arc::clone(&begun));
     let wait = move |_: Context, _: Value| {
         let held = Arc::clone(&held);
+        counted.fetch_add(1, Ordering::SeqCst);
         async move {
             held.acquire().await.expect("it stays open").forget();
             Ok::<_, HandlerError>(json!({}))
@@ -334,13 +339,11 @@ async fn how_a_service_of_nanod_refuses_is_passed_on() {
         let client = client.clone();
         async move { client.act::<_, Value>("a:1", &json!({})).await }
     });
-    let refused = until("a call to be refused", async || {
-        let message = json!({});
-        let ended = client.act::<_, Value>("a:1", &message);
-        let soon = std::time::Duration::from_millis(500);
-        tokio::time::timeout(soon, ended).await.ok()?.err()
+    until("the first call to be handled", async || {
+        (begun.load(Ordering::SeqCst) == 1).then_some(())
     })
     .await;
+    let refused = client.act::<_, Value>("a:1", &json!({})).await.unwrap_err();
     assert_eq!(refused.code, Code::Overloaded, "{refused}");
     assert_eq!(refused.certainty, Certainty::Refused, "{refused}");
     waits.add_permits(10);

@@ -7,60 +7,44 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use nano_client::{CallError, ChangeList, Client, ConnectError, Held, Past, Place, RouteChange};
+use clap::ColorChoice;
+use nano_client::{CallError, ChangeList, Held, Past, Place, RouteChange, What};
 use nano_routing::Pattern;
 use nano_tls::Identity;
 use serde_json::{Value, json};
 
-use super::{ASKED_IN_VAIN, NO_SESSION, USAGE, fail, moment, runtime};
+use super::{
+    ASKED_IN_VAIN, USAGE, fail,
+    inquiry::inquire,
+    moment,
+    output::{Tone, is_unread, standard_output},
+};
 use crate::{cli::HistoryArguments, json::written};
 
 /// Characters of an instance's id that people are shown.
 const SHORT_ID: usize = 8;
 
-#[derive(Debug, thiserror::Error)]
-enum HistoryError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("cannot write the changes: {0}")]
-    Io(#[from] io::Error),
-}
-
-pub(super) fn run(arguments: HistoryArguments) -> ExitCode {
-    if let Some(Err(error)) = arguments.prefix.as_deref().map(Pattern::parse) {
-        return fail(USAGE, format!("the prefix is none: {error}"));
+pub(super) fn run(arguments: HistoryArguments) -> Result<ExitCode, ExitCode> {
+    let prefix = arguments.prefix.as_deref();
+    if let Some(Err(error)) = prefix.map(Pattern::parse) {
+        return Err(fail(USAGE, format!("the prefix is none: {error}")));
     }
     let since = arguments.since.as_deref().map(time).transpose();
-    let (since, options) = match (since, arguments.at.options()) {
-        (Ok(since), Ok(options)) => (since, options),
-        (Err(error), _) => return fail(USAGE, error),
-        (_, Err(error)) => return fail(USAGE, error),
-    };
+    let since = since.map_err(|error| fail(USAGE, error))?;
     let shown = Shown {
         limit: arguments.limit,
         json: arguments.json,
+        color: arguments.colors.color,
     };
-    let ended = runtime().map_err(HistoryError::Io).and_then(|runtime| {
-        runtime.block_on(async {
-            let client = Client::connect(options).await?;
-            let listed = match client.history(arguments.prefix.as_deref(), since) {
-                Ok(changes) => shown.print(changes).await,
-                Err(error) => Err(error.into()),
-            };
-            client.close().await;
-            listed
-        })
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read has seen enough.
-        Err(HistoryError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
+    let printed = inquire(arguments.at, async |client| {
+        shown.print(client.history(prefix, since)?).await
+    })?;
+    match printed {
+        Err(error) if !is_unread(&error) => {
+            let message = format!("cannot write the changes: {error}");
+            Err(fail(ASKED_IN_VAIN, message))
         }
-        Err(error @ HistoryError::Connect(_)) => fail(NO_SESSION, error),
-        Err(error) => fail(ASKED_IN_VAIN, error),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -74,44 +58,63 @@ pub(super) fn time(text: &str) -> Result<SystemTime, String> {
 struct Shown {
     limit: usize,
     json: bool,
+    color: ColorChoice,
 }
 
 impl Shown {
-    async fn print(&self, mut changes: ChangeList) -> Result<(), HistoryError> {
-        let mut out = BufWriter::new(io::stdout().lock());
+    /// Prints page by page; whether it could be written.
+    async fn print(&self, mut changes: ChangeList) -> Result<io::Result<()>, CallError> {
         let mut left = self.limit;
         while left > 0
             && let Some(page) = changes.next_page().await?
         {
-            for change in page.iter().take(left) {
-                match self.json {
-                    true => writeln!(out, "{}", in_json(change))?,
-                    false => writeln!(out, "{}", in_words(change))?,
-                }
+            let shown = &page[..page.len().min(left)];
+            if let Err(error) = self.print_page(shown) {
+                return Ok(Err(error));
             }
-            left -= page.len().min(left);
+            left -= shown.len();
         }
-        if !self.json
-            && left > 0
-            && let Some(oldest) = changes.oldest()
-        {
-            writeln!(out, "(the node's history begins at {})", written(oldest))?;
+        let oldest = changes.oldest().filter(|_| left > 0 && !self.json);
+        Ok(oldest.map_or(Ok(()), |oldest| {
+            let mut out = standard_output(self.color);
+            writeln!(out, "(the node's history begins at {})", written(oldest))
+        }))
+    }
+
+    fn print_page(&self, changes: &[RouteChange]) -> io::Result<()> {
+        let mut out = BufWriter::new(standard_output(self.color));
+        for change in changes {
+            match self.json {
+                true => writeln!(out, "{}", in_json(change))?,
+                false => writeln!(out, "{}", in_words(change))?,
+            }
         }
-        Ok(out.flush()?)
+        out.flush()
     }
 }
 
 fn in_words(change: &RouteChange) -> String {
     let at = written(at(change.at_ms));
+    let what = tone(change.what).paint(format_args!("{:<12}", change.what));
     if change.pattern.is_empty() {
-        return format!("{at}  {:<12}  the node", change.what);
+        return format!("{at}  {what}  the node");
     }
-    let (what, pattern) = (change.what, &change.pattern);
     let who = who(&change.identity, &change.instance.to_string());
     format!(
-        "{at}  {what:<12}  {pattern}  {who}  {}",
+        "{at}  {what}  {}  {who}  {}",
+        change.pattern,
         place(&change.place)
     )
+}
+
+/// What a change says of how things are.
+fn tone(what: What) -> Tone {
+    match what {
+        What::Registered | What::Returned => Tone::Good,
+        What::Lost => Tone::Doubtful,
+        What::Expired | What::Forbidden | What::Unreachable | What::Undone => Tone::Bad,
+        _ => Tone::Neutral,
+    }
 }
 
 fn who(identity: &str, instance: &str) -> String {

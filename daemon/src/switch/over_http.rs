@@ -11,7 +11,12 @@ use nano_wire::{
     lane::{OutBody, Reason},
 };
 
-use super::{Attempt, Given, Job, NodeLink, NotForwarded, ReplyTo, fail, not_sent, refusal};
+use super::{
+    Given, Job, NodeLink, ReplyTo,
+    attempt::{Attempt, NotForwarded, refusal},
+    fail,
+    refusals::not_sent,
+};
 use crate::{
     listen::Routed,
     observe::Observed,

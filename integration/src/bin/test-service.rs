@@ -201,7 +201,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     let service = builder.start(options).await?;
-    println!("ready {}", service.instance());
-    service.run().await?;
+    let instance = service.instance();
+    // Who hears that it is ready may end it at once, which it has to hear.
+    let tell = async { println!("ready {instance}") };
+    let (ended, ()) = tokio::join!(service.run(), tell);
+    ended?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     admin::exposition::Kind,
     meters::{Of, Reading},
+    observe::Observer,
     quota::Resource,
 };
 
@@ -47,6 +48,22 @@ pub(super) fn write(text: &mut Exposition, context: &AdminContext) {
         "nanod_patterns_metered",
         "Patterns with series of their own.",
         patterns.len(),
+    );
+    write_observed(text, context);
+}
+
+/// What was not told of single calls.
+fn write_observed(text: &mut Exposition, context: &AdminContext) {
+    let observer = context.session.observer.as_deref();
+    text.counter(
+        "nanod_spans_dropped_total",
+        "Spans that could not be exported.",
+        observer.map_or(0, Observer::dropped_spans),
+    );
+    text.counter(
+        "nanod_access_log_lines_dropped_total",
+        "Lines that the access log lacks.",
+        observer.map_or(0, Observer::dropped_lines),
     );
 }
 
