@@ -1,5 +1,5 @@
 //! The admin listener: whoever operates the node asks here how it does. HTTP requests come in, and
-//! probes are told whether it lives and is ready, scrapers its [metrics](scrape), people and programs
+//! probes are told whether it lives and is ready, scrapers its metrics, people and programs
 //! its routes and its state. It reads what the other parts keep, and changes nothing but the filter of
 //! the log.
 //!
