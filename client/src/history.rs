@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use nano_routing::{Pattern, canonical};
+use nano_routing::canonical;
 use nano_wire::{
     Code,
     history::{AskHistory, AskPast, History, Past, RouteChange},
@@ -15,6 +15,7 @@ use nano_wire::{
 
 use crate::{
     CallError,
+    routes::{no_answer, parse_prefix},
     session::{Session, failure},
 };
 
@@ -36,15 +37,11 @@ impl ChangeList {
         prefix: Option<&str>,
         since: Option<SystemTime>,
     ) -> Result<Self, CallError> {
-        let prefix = prefix.map(Pattern::parse).transpose().map_err(|error| {
-            let message = format!("the prefix is none: {error}");
-            failure(Code::BadRequest, message)
-        })?;
         Ok(Self {
             session,
             timeout,
             ask: AskHistory {
-                prefix: prefix.map(|prefix| prefix.to_string()),
+                prefix: parse_prefix(prefix)?,
                 since_ms: since.map(millis),
                 ..AskHistory::default()
             },
@@ -117,8 +114,4 @@ fn millis(time: SystemTime) -> u64 {
 
 fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
-}
-
-fn no_answer() -> CallError {
-    failure(Code::BadRequest, "the node answered something else")
 }

@@ -38,15 +38,12 @@ impl RouteList {
         timeout: Duration,
         prefix: Option<&str>,
     ) -> Result<Self, CallError> {
-        let prefix = prefix.map(Pattern::parse).transpose().map_err(|error| {
-            let message = format!("the prefix is none: {error}");
-            failure(Code::BadRequest, message)
-        })?;
+        let prefix = parse_prefix(prefix)?;
         Ok(Self {
             session,
             timeout,
             list: ListRoutes {
-                prefix: prefix.map(|prefix| prefix.to_string()),
+                prefix,
                 ..ListRoutes::default()
             },
             came: None,
@@ -144,6 +141,15 @@ pub(crate) async fn check(
     }
 }
 
-fn no_answer() -> CallError {
+/// A prefix of patterns in its one form.
+pub(crate) fn parse_prefix(prefix: Option<&str>) -> Result<Option<String>, CallError> {
+    let prefix = prefix.map(Pattern::parse).transpose().map_err(|error| {
+        let message = format!("the prefix is none: {error}");
+        failure(Code::BadRequest, message)
+    })?;
+    Ok(prefix.map(|prefix| prefix.to_string()))
+}
+
+pub(crate) fn no_answer() -> CallError {
     failure(Code::BadRequest, "the node answered something else")
 }

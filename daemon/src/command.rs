@@ -19,6 +19,7 @@ mod tls;
 
 use std::process::ExitCode;
 
+use nano_client::InstanceId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -76,6 +77,11 @@ fn counted(instances: u32) -> String {
         1 => "1 instance".to_owned(),
         instances => format!("{instances} instances"),
     }
+}
+
+/// As much of an instance's id as people are shown.
+fn short_id(instance: InstanceId) -> String {
+    instance.to_string()[..8].to_owned()
 }
 
 /// Says what is wrong and fails.

@@ -45,6 +45,6 @@ pub use health::{Condition, Health, HealthSettings};
 pub use instances::{Instances, Keyed};
 pub use load::{Cost, Load};
 pub use near::{MOST_NEAR, Near, near_misses};
-pub use pattern::{MAX_BYTES, MAX_FIELDS, Pattern, PatternError, canonical};
+pub use pattern::{MAX_BYTES, MAX_FIELDS, Pattern, PatternError, canonical, prefixes};
 pub use pick::{Candidate, Candidates, NonePicked, Reach, Usable, at_most_half_out, pick};
 pub use tree::{Iter, Tree};

@@ -202,5 +202,13 @@ fn control_character(raw: &str, field: &str) -> Option<(usize, char)> {
     Some((dropped + offset, character))
 }
 
+/// What a subject, in its one form, begins with: its first field, its first two, and so on to all of
+/// it. These are the patterns that match it.
+pub fn prefixes(subject: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let ends = subject.match_indices(',').map(|(end, _)| end);
+    let ends = ends.chain([subject.len()]);
+    ends.map(|end| &subject[..end])
+}
+
 #[cfg(test)]
 mod tests;

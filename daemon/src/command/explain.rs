@@ -5,17 +5,15 @@ use std::{process::ExitCode, time::Duration};
 
 use nano_client::{Explained, NearMiss, Pick, Place, RunnerUp, Source, Standing, Winner};
 use nano_routing::Pattern;
-use nano_tls::Identity;
+use nano_tls::short_name;
 
 use super::{
     ASKED_IN_VAIN, USAGE, counted, fail, history,
     inquiry::{inquire, print},
     output::{Tone, field},
+    short_id,
 };
 use crate::{cli::ExplainArguments, json::ExplainedObject};
-
-/// Characters of an instance's id that people are shown.
-const SHORT_ID: usize = 8;
 
 /// Characters of the words that a line begins with.
 const NAMES: usize = 9;
@@ -90,9 +88,8 @@ fn winner_in_words(winner: &Winner, runners_up: &[RunnerUp]) -> String {
 }
 
 fn standing_in_words(standing: &Standing) -> String {
-    let id = &standing.instance.to_string()[..SHORT_ID];
-    let identity = Identity::parse_uri(&standing.identity);
-    let identity = identity.map_or_else(|_| standing.identity.clone(), |id| id.short());
+    let id = short_id(standing.instance);
+    let identity = short_name(&standing.identity);
     let at = match &standing.place {
         Place::Here => "here".to_owned(),
         Place::Node { address, .. } => address.clone(),

@@ -8,9 +8,9 @@ use std::{
 };
 
 use clap::ColorChoice;
-use nano_client::{CallError, ChangeList, Held, Past, Place, RouteChange, What};
+use nano_client::{CallError, ChangeList, Held, InstanceId, Past, Place, RouteChange, What};
 use nano_routing::Pattern;
-use nano_tls::Identity;
+use nano_tls::short_name;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,11 +18,9 @@ use super::{
     inquiry::inquire,
     moment,
     output::{Tone, is_unread, standard_output},
+    short_id,
 };
 use crate::{cli::HistoryArguments, json::written};
-
-/// Characters of an instance's id that people are shown.
-const SHORT_ID: usize = 8;
 
 pub(super) fn run(arguments: HistoryArguments) -> Result<ExitCode, ExitCode> {
     let prefix = arguments.prefix.as_deref();
@@ -99,7 +97,7 @@ fn in_words(change: &RouteChange) -> String {
     if change.pattern.is_empty() {
         return format!("{at}  {what}  the node");
     }
-    let who = who(&change.identity, &change.instance.to_string());
+    let who = who(&change.identity, change.instance);
     format!(
         "{at}  {what}  {}  {who}  {}",
         change.pattern,
@@ -117,10 +115,8 @@ fn tone(what: What) -> Tone {
     }
 }
 
-fn who(identity: &str, instance: &str) -> String {
-    let short = Identity::parse_uri(identity);
-    let short = short.map_or_else(|_| identity.to_owned(), |identity| identity.short());
-    format!("{short} {}", &instance[..SHORT_ID])
+fn who(identity: &str, instance: InstanceId) -> String {
+    format!("{} {}", short_name(identity), short_id(instance))
 }
 
 fn place(place: &Place) -> String {
@@ -173,7 +169,7 @@ pub(super) fn past_in_words(past: &Past) -> String {
 }
 
 fn held_in_words(held: &Held) -> String {
-    let who = who(&held.identity, &held.instance.to_string());
+    let who = who(&held.identity, held.instance);
     match &held.last {
         Some(last) => {
             let since = written(at(last.at_ms));

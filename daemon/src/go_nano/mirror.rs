@@ -5,7 +5,7 @@
 //! nodes that are gone.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -39,6 +39,14 @@ pub(super) struct Mirror {
 
 /// Where one pattern of the node's own can be called, best first.
 type Addresses<'t> = BTreeMap<&'t str, Vec<String>>;
+
+/// Other nodes.
+struct Others {
+    /// They are all that there are.
+    are_all: bool,
+    /// As keys name them.
+    boots: HashSet<String>,
+}
 
 impl Mirror {
     pub(super) fn new(keys: GoNanoKeys, boot: Boot, registry: Registry, is_local: bool) -> Self {
@@ -76,12 +84,13 @@ impl Mirror {
         // What is a go-nano server's own is none of a node's to put there.
         let read = self.keys.read().await?;
         let own = self.own_addresses(&table, &read);
+        let others = self.others();
         let kept: Vec<_> = mirrored.keys().map(String::as_str).collect();
-        let missing = self.keys.missing(&kept).await?;
+        let missing: HashSet<_> = self.keys.missing(&kept).await?.into_iter().collect();
         for (pattern, addresses) in &own {
             let noted = mirrored.get(*pattern);
             let is_there = !missing.contains(pattern);
-            if noted.is_some_and(|noted| is_there && self.is_good(noted, addresses)) {
+            if noted.is_some_and(|noted| is_there && self.is_good(noted, addresses, &others)) {
                 continue;
             }
             if let Some(address) = addresses.first() {
@@ -92,15 +101,15 @@ impl Mirror {
                 self.keys.put(pattern, &put).await?;
             }
         }
-        self.clear(&table, &mirrored, &own).await
+        self.clear(&table, &mirrored, &own, &others).await
     }
 
     /// Whether what was put for a pattern may stay: by this node, an address that it has, or by
     /// another node that is there.
-    fn is_good(&self, noted: &Mirrored, addresses: &[String]) -> bool {
+    fn is_good(&self, noted: &Mirrored, addresses: &[String], others: &Others) -> bool {
         match noted.boot == self.boot {
             true => addresses.contains(&noted.address),
-            false => self.is_there(&noted.boot),
+            false => others.boots.contains(&noted.boot),
         }
     }
 
@@ -110,13 +119,14 @@ impl Mirror {
         table: &Table,
         mirrored: &HashMap<String, Mirrored>,
         own: &Addresses<'_>,
+        others: &Others,
     ) -> RedisResult<()> {
         for (pattern, noted) in mirrored {
             let is_over = match noted.boot == self.boot {
                 true => !own
                     .get(&**pattern)
                     .is_some_and(|addresses| addresses.contains(&noted.address)),
-                false => self.knows_all() && !self.is_there(&noted.boot),
+                false => others.are_all && !others.boots.contains(&noted.boot),
             };
             // Another node may be about to put what it took over.
             let is_taken_over =
@@ -149,18 +159,16 @@ impl Mirror {
         own
     }
 
-    fn knows_all(&self) -> bool {
-        let outlook = self.registry.outlook();
-        outlook.is_some_and(|outlook| outlook.standing.is_in_step())
-    }
-
-    /// Whether another node is known.
-    fn is_there(&self, boot: &str) -> bool {
-        let outlook = self.registry.outlook();
-        outlook.is_some_and(|outlook| {
-            let mut nodes = outlook.nodes.iter();
-            nodes.any(|node| Boot(node.instance.0).to_string() == boot)
-        })
+    /// The other nodes at this moment.
+    fn others(&self) -> Others {
+        let outlook = self.registry.outlook().unwrap_or_default();
+        let nodes = outlook.nodes.iter();
+        Others {
+            are_all: outlook.standing.is_in_step(),
+            boots: nodes
+                .map(|node| Boot(node.instance.0).to_string())
+                .collect(),
+        }
     }
 }
 

@@ -1,12 +1,9 @@
 //! Where calls of a subject went at a time: the present table and what has changed since come in, the
 //! pattern that won then goes out, with its instances.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use nano_routing::Pattern;
+use nano_routing::{Pattern, prefixes};
 use nano_wire::{
     Failure, InstanceId,
     history::{Held, LastChange, Past, PastWinner, RouteChange, What},
@@ -65,10 +62,8 @@ pub(super) fn past(
 /// The routes that match the subject now.
 fn present(table: &Table, subject: &Pattern) -> Routes {
     let mut routes = Routes::new();
-    let subject = subject.as_str();
-    let ends = subject.match_indices(',').map(|(end, _)| end);
-    for end in ends.chain([subject.len()]) {
-        let members = table.get(&subject[..end]);
+    for prefix in prefixes(subject.as_str()) {
+        let members = table.get(prefix);
         for member in members.into_iter().flat_map(|members| members.iter()) {
             let route = Route {
                 identity: member.instance.identity.clone(),
@@ -123,10 +118,9 @@ fn with_instances(pattern: String, routes: Routes) -> PastWinner {
             last: route.last,
         })
         .collect();
-    let ids: BTreeSet<_> = held.iter().map(|held| held.instance).collect();
     let mut winner = PastWinner {
         pattern,
-        instances: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+        instances: u32::try_from(held.len()).unwrap_or(u32::MAX),
         listed: Vec::new(),
     };
     let mut room = Room::new();

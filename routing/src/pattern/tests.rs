@@ -142,3 +142,9 @@ proptest! {
         let _ = canonical(&text);
     }
 }
+
+#[test]
+fn a_subject_has_a_prefix_for_each_field() {
+    let longest_first: Vec<_> = prefixes("a:1,b:2,c:3").rev().collect();
+    assert_eq!(longest_first, ["a:1,b:2,c:3", "a:1,b:2", "a:1"]);
+}

@@ -4,11 +4,14 @@
 use std::io::{self, Write};
 
 use nano_client::{Place, Policy, Route};
-use nano_tls::Identity;
+use nano_tls::short_name;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{command::output::Tone, json::RouteObject};
+use crate::{
+    command::{output::Tone, short_id},
+    json::RouteObject,
+};
 
 /// Columns of a list.
 pub(super) const COLUMNS: usize = 8;
@@ -25,29 +28,18 @@ pub(super) const HEADER: [&str; COLUMNS] = [
     "POLICY",
 ];
 
-/// Characters of an instance's id that people are shown.
-const SHORT_ID: usize = 8;
-
 /// What a row says, column by column.
 pub(super) fn row(route: &Route) -> [String; COLUMNS] {
     [
         route.pattern.clone(),
-        short_id(route),
-        short_identity(route),
+        short_id(route.instance),
+        short_name(&route.identity).to_owned(),
         at(&route.place),
         route.state.to_string(),
         route.in_flight.to_string(),
         route.incarnation.to_string(),
         policy(&route.policy),
     ]
-}
-
-fn short_id(route: &Route) -> String {
-    route.instance.to_string()[..SHORT_ID].to_owned()
-}
-
-fn short_identity(route: &Route) -> String {
-    Identity::parse_uri(&route.identity).map_or_else(|_| route.identity.clone(), |id| id.short())
 }
 
 fn at(place: &Place) -> String {
@@ -125,7 +117,11 @@ impl Change {
             Self::Removed => (Tone::Bad.paint("-"), String::new()),
             Self::Changed(words) => (Tone::Doubtful.paint("~"), words.clone()),
         };
-        let (pattern, id, identity) = (&route.pattern, short_id(route), short_identity(route));
+        let (pattern, id, identity) = (
+            &route.pattern,
+            short_id(route.instance),
+            short_name(&route.identity).to_owned(),
+        );
         let line =
             format!("{hour:02}:{minute:02}:{second:02}Z {sign} {pattern} {id} {identity} {words}");
         writeln!(out, "{}", line.trim_end())
