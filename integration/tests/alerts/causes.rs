@@ -9,7 +9,7 @@ use nano_integration::{Authority, Node, Sample, until};
 use redis::{Value as Answer, cmd};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::{io::AsyncReadExt, time::sleep};
 
 use crate::scene::{Scene, through};
 
@@ -23,6 +23,7 @@ pub(crate) async fn cause_all(scene: &Scene) {
         instance_that_panics(scene),
         node_without_room(scene),
         strangers(scene),
+        large_bodies(scene),
         node_without_processor(scene),
         lossy_network(scene),
         redis_that_stops(scene),
@@ -211,6 +212,23 @@ async fn strangers(scene: &Scene) {
     scene
         .fires("NanodDescriptorsNearLimit", "instance", "refusing")
         .await;
+}
+
+/// Bodies that are as large as they may be, and of which the last byte does not come.
+async fn large_bodies(scene: &Scene) {
+    let node = &scene.large;
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777216\r\n\r\n";
+    let request = head.to_owned() + &" ".repeat((16 << 20) - 1);
+    let send = async |_| -> Infallible {
+        loop {
+            let mut stream = node.http().open(&request).await;
+            // What comes too slowly is refused in the end.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    };
+    let senders = async { join_all((0..24).map(send)).await.remove(0) };
+    let alert = scene.fires("NanodMemoryHigh", "instance", "large");
+    meanwhile(senders, alert).await;
 }
 
 /// A node that is stopped again and again as if others had the processor, and each time finds its

@@ -44,6 +44,8 @@ pub(crate) struct Scene {
     pub(crate) cramped: Node,
     /// One that nobody else's clients come to, and which has few descriptors.
     pub(crate) refusing: Node,
+    /// One that holds large bodies.
+    pub(crate) large: Node,
     /// One that gets no processor.
     pub(crate) starved: Node,
     /// One with a certificate for an hour, and the lossy way to it.
@@ -79,7 +81,8 @@ impl Scene {
             Node::start(),
         );
         let hourly = Node::builder().flag("--certificate-lifetime-s", 3_600);
-        let (starved, lossy, first, way) = tokio::join!(
+        let (large, starved, lossy, first, way) = tokio::join!(
+            Node::start(),
             Node::builder().threads(1).start(),
             hourly.start(),
             of_cluster("one", &redis).start(),
@@ -98,6 +101,7 @@ impl Scene {
             ("busy", &busy),
             ("cramped", &cramped),
             ("refusing", &refusing),
+            ("large", &large),
             ("starved", &starved),
             ("lossy", &lossy),
             ("one", &first),
@@ -119,6 +123,7 @@ impl Scene {
             busy,
             cramped,
             refusing,
+            large,
             starved,
             lossy: (lossy, way),
             redis,
@@ -132,7 +137,7 @@ impl Scene {
 
     /// Waits until each node was scraped.
     pub(crate) async fn is_scraped(&self) {
-        self.shows("sum(up) == 12").await;
+        self.shows("sum(up) == 13").await;
     }
 
     /// Waits until an expression gives something.
@@ -191,6 +196,7 @@ impl Scene {
             &self.busy,
             &self.cramped,
             &self.refusing,
+            &self.large,
             &self.starved,
             &self.lossy.0,
             &self.pair[0],
