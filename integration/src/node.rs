@@ -37,6 +37,9 @@ pub fn example(name: &str) -> Command {
     clean(&built("examples").join(name))
 }
 
+/// What says for or against colours; a CI's log is shown with them, whatever the terminal.
+const COLOUR_VARIABLES: [&str; 4] = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"];
+
 /// A command that sees no settings of whoever runs the tests.
 fn clean(binary: &Path) -> Command {
     let mut command = Command::new(binary);
@@ -45,6 +48,9 @@ fn clean(binary: &Path) -> Command {
         if text.starts_with("NANO_") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
+    }
+    for name in COLOUR_VARIABLES {
+        command.env_remove(name);
     }
     command
 }

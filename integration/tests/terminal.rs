@@ -13,10 +13,6 @@ use tokio::process::Command;
 
 const ESCAPE: &str = "\u{1b}[";
 
-/// What may be set around the tests and says for or against colours: a CI's log is shown with them, on whatever
-/// terminal.
-const COLOUR_VARIABLES: [&str; 4] = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"];
-
 /// Runs a command of the program with a pseudo-terminal of so many columns for its standard output; what
 /// a terminal would be sent.
 async fn on_a_terminal(command: &Command, columns: u16) -> (i32, String) {
@@ -33,9 +29,6 @@ async fn on_a_terminal(command: &Command, columns: u16) -> (i32, String) {
         .args(["--quiet", "--return", "--command", &line])
         .arg(folder.path().join("typescript"))
         .env("TERM", "xterm");
-    for name in COLOUR_VARIABLES {
-        script.env_remove(name);
-    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => script.env(name, value),
@@ -57,9 +50,6 @@ fn about(node: &Node, arguments: &[&str]) -> Command {
     command.args(arguments);
     command.args(["--node", &node.quic.to_string()]);
     command.arg("--state").arg(node.state());
-    for name in COLOUR_VARIABLES {
-        command.env_remove(name);
-    }
     command
 }
 

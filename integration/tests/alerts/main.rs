@@ -15,7 +15,7 @@ use nano_integration::{Prometheus, promtool};
 
 use self::{causes::cause_all, scene::Scene};
 
-/// It cannot be caused in the seconds of a test; the unit tests of the rules show that it fires.
+/// Nothing here fills the queue; that the alert fires is shown by the unit tests of the rules alone.
 const NOT_CAUSED: &str = "NanodQueueNearlyFull";
 
 #[tokio::test(flavor = "multi_thread")]
