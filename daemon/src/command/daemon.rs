@@ -52,6 +52,10 @@ async fn serve(source: ConfigSource) -> ExitCode {
         Ok(stops) => stops,
         Err(error) => return fail(NOT_STARTED, error),
     };
+    if let Err(error) = node.tell_ready() {
+        node.stop().await;
+        return fail(NOT_STARTED, error);
+    }
     let serving = format!(
         "serving HTTP on {} and QUIC on {}",
         node.http(),

@@ -7,7 +7,7 @@ use nano_client::{CallError, Client, ConnectError, Context, HandlerError, Option
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{fail, stop_signal};
+use super::{StopSignals, fail};
 use crate::{
     cli::Demo,
     config::Config,
@@ -65,6 +65,8 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         StartError::Bind(ref bind) if bind.is_in_use() => DemoError::Taken(error),
         error => DemoError::Start(error),
     })?;
+    let mut stops = StopSignals::new().map_err(DemoError::Signal)?;
+    node.tell_ready().map_err(DemoError::Start)?;
     println!(
         "A node serves HTTP on {} and QUIC on {}.",
         node.http(),
@@ -76,7 +78,7 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
     let client = Client::connect(options).await?;
     call_each(&client).await?;
     print_curl(&node);
-    stop_signal().await.map_err(DemoError::Signal)?;
+    stops.next().await;
     drop(client);
     for service in services {
         service.drain().await;

@@ -141,8 +141,7 @@ impl Node {
             .and_then(|pulses| {
                 node.pulses.clone_from(&pulses);
                 node.start_admin(admin.map(|(_, tcp)| tcp), pulses)
-            })
-            .and_then(|()| node.tell_ready());
+            });
         match started {
             Ok(()) => {
                 tokio::spawn(nano_tls::keep(Arc::downgrade(&node.trust.credentials)));
@@ -204,7 +203,13 @@ impl Node {
         Ok(())
     }
 
-    fn tell_ready(&self) -> Result<(), StartError> {
+    /// Tells the log and the ready file that it serves. Whoever reads it may have the node stop at
+    /// once, so signals are to be caught before.
+    ///
+    /// # Errors
+    ///
+    /// If the ready file cannot be written.
+    pub fn tell_ready(&self) -> Result<(), StartError> {
         let admin = self.admin_at.map(|address| address.to_string());
         let shown = admin.as_deref().unwrap_or("off");
         tracing::info!(http = %self.http, quic = %self.quic, admin = %shown, "serving");
