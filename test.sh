@@ -77,6 +77,8 @@ install_needs() {
     # A pseudo-terminal, and what manual pages are set with.
     need_package script bsdutils
     need_package groff groff
+    # A disk that takes its time.
+    need_package strace strace
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

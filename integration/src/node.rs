@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command as StdCommand, ExitStatus},
     sync::OnceLock,
+    time::Duration,
 };
 
 use nano_client::{Client, Options};
@@ -102,6 +103,8 @@ enum Disk {
     Own(u64),
     /// The shared one, of which the node may not write this folder.
     ReadOnly(PathBuf),
+    /// The shared one, which takes so much longer each time until it holds what was written.
+    Slow(Duration),
 }
 
 /// A running node.
@@ -189,6 +192,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Has its disk take longer until it holds what was written, by strace(1).
+    #[must_use]
+    pub fn slow_disk(mut self, by: Duration) -> Self {
+        self.disk = Disk::Slow(by);
+        self
+    }
+
     /// Gives it a copy of another node's state, as a cloned machine has.
     ///
     /// # Panics
@@ -267,6 +277,7 @@ impl NodeBuilder {
         let nanod = nanod();
         let (mount, size, place) = match &self.disk {
             Disk::Shared => return nanod,
+            Disk::Slow(by) => return with_late_syncs(&nanod, *by),
             Disk::Own(bytes) => (
                 r#"mount -t tmpfs -o "size=$0,mode=0700" none "$1""#,
                 bytes.to_string(),
@@ -293,6 +304,25 @@ impl NodeBuilder {
     fn state_folder(&self) -> PathBuf {
         self.state.path().join("state")
     }
+}
+
+/// A command that begins to wait for the disk only after some time. It stays the command's process, of which strace
+/// is none's parent.
+fn with_late_syncs(command: &Command, by: Duration) -> Command {
+    const SYNCS: &str = "fsync,fdatasync,sync_file_range";
+    let mut traced = clean(Path::new("strace"));
+    traced
+        .args([
+            "--daemonize",
+            "--follow-forks",
+            "--seccomp-bpf",
+            "--quiet=all",
+        ])
+        .args(["--output", "/dev/null", "--trace", SYNCS])
+        .arg("--inject")
+        .arg(format!("{SYNCS}:delay_enter={}us", by.as_micros()))
+        .arg(command.as_std().get_program());
+    traced
 }
 
 impl Node {
@@ -332,7 +362,7 @@ impl Node {
                 let root = PathBuf::from(format!("/proc/{}/root", self.process.pid()));
                 root.join(folder.strip_prefix("/").unwrap_or(&folder))
             }
-            Disk::Shared | Disk::ReadOnly(_) => folder,
+            Disk::Shared | Disk::ReadOnly(_) | Disk::Slow(_) => folder,
         }
     }
 

@@ -10,13 +10,14 @@ use nano_wire::{
 
 use crate::{Node, Peer};
 
-/// Requests that are sent before the first answer is awaited.
+/// Requests that are sent before the first answer is awaited, unless it is told otherwise.
 const AHEAD: u64 = 32;
 
 /// A session that only registers.
 pub struct Registrar {
     sender: ControlSender,
     receiver: ControlReceiver,
+    ahead: u64,
     _peer: Peer,
 }
 
@@ -41,8 +42,16 @@ impl Registrar {
         Self {
             sender,
             receiver,
+            ahead: AHEAD,
             _peer: peer,
         }
+    }
+
+    /// Sends so many requests before it awaits the first answer.
+    #[must_use]
+    pub fn ahead(mut self, requests: u64) -> Self {
+        self.ahead = requests;
+        self
     }
 
     /// Registers `PREFIX:0`, `PREFIX:1` and so on until the node is gone.
@@ -55,7 +64,7 @@ impl Registrar {
         let mut registered = Registered::default();
         let (mut asked, mut done) = (0, 0);
         loop {
-            if asked - done < AHEAD {
+            if asked - done < self.ahead {
                 let register = Control::Register(Register {
                     pattern: pattern(asked),
                     incarnation: 1,

@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 
 use futures_util::future::join_all;
 use nano_client::{Client, Options, Service};
-use nano_integration::{Authority, Node, Sample, until};
+use nano_integration::{Authority, Node, Registrar, Sample, until};
 use redis::{Value as Answer, cmd};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ pub(crate) async fn cause_all(scene: &Scene) {
         node_without_room(scene),
         strangers(scene),
         large_bodies(scene),
+        slow_disk(scene),
         node_without_processor(scene),
         lossy_network(scene),
         redis_that_stops(scene),
@@ -229,6 +230,20 @@ async fn large_bodies(scene: &Scene) {
     let senders = async { join_all((0..24).map(send)).await.remove(0) };
     let alert = scene.fires("NanodMemoryHigh", "instance", "large");
     meanwhile(senders, alert).await;
+}
+
+/// Registrations that come faster than the disk takes them: each session has as many under way as a node allows
+/// one, and together they have more than are committed at once and then wait.
+async fn slow_disk(scene: &Scene) {
+    let node = &scene.slow;
+    let register = async |of| -> Infallible {
+        let registrar = Registrar::connect(node).await.ahead(256);
+        registrar.register_until_the_end(format!("of{of}")).await;
+        panic!("the node is gone");
+    };
+    let registrars = async { join_all((0..12).map(register)).await.remove(0) };
+    let alert = scene.fires("NanodQueueNearlyFull", "instance", "slow");
+    meanwhile(registrars, alert).await;
 }
 
 /// A node that is stopped again and again as if others had the processor, and each time finds its

@@ -46,6 +46,8 @@ pub(crate) struct Scene {
     pub(crate) refusing: Node,
     /// One that holds large bodies.
     pub(crate) large: Node,
+    /// One with a slow disk.
+    pub(crate) slow: Node,
     /// One that gets no processor.
     pub(crate) starved: Node,
     /// One with a certificate for an hour, and the lossy way to it.
@@ -81,8 +83,10 @@ impl Scene {
             Node::start(),
         );
         let hourly = Node::builder().flag("--certificate-lifetime-s", 3_600);
-        let (large, starved, lossy, first, way) = tokio::join!(
+        let late = Duration::from_millis(500);
+        let (large, slow, starved, lossy, first, way) = tokio::join!(
             Node::start(),
+            Node::builder().slow_disk(late).start(),
             Node::builder().threads(1).start(),
             hourly.start(),
             of_cluster("one", &redis).start(),
@@ -102,6 +106,7 @@ impl Scene {
             ("cramped", &cramped),
             ("refusing", &refusing),
             ("large", &large),
+            ("slow", &slow),
             ("starved", &starved),
             ("lossy", &lossy),
             ("one", &first),
@@ -124,6 +129,7 @@ impl Scene {
             cramped,
             refusing,
             large,
+            slow,
             starved,
             lossy: (lossy, way),
             redis,
@@ -137,7 +143,7 @@ impl Scene {
 
     /// Waits until each node was scraped.
     pub(crate) async fn is_scraped(&self) {
-        self.shows("sum(up) == 13").await;
+        self.shows("sum(up) == 14").await;
     }
 
     /// Waits until an expression gives something.
@@ -197,6 +203,7 @@ impl Scene {
             &self.cramped,
             &self.refusing,
             &self.large,
+            &self.slow,
             &self.starved,
             &self.lossy.0,
             &self.pair[0],
