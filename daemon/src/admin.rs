@@ -11,6 +11,7 @@ mod census;
 mod exposition;
 mod guard;
 mod health;
+mod page;
 mod process;
 mod router;
 mod scrape;

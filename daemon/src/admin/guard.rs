@@ -15,7 +15,7 @@ use axum::{
 use nano_wire::{Code, Failure, Hop};
 use tokio::time::timeout;
 
-use super::{AdminContext, api::Problem, router::OPEN, serve::Ends};
+use super::{AdminContext, api::Problem, router::is_open, serve::Ends};
 use crate::access::{Access, HttpPeer};
 
 /// Longest time that a request may take, its body included.
@@ -58,7 +58,8 @@ pub(super) async fn guard(
     };
     let headers = response.headers_mut();
     let value = HeaderValue::from_static;
-    headers.insert(header::CACHE_CONTROL, value("no-store"));
+    let cached = headers.entry(header::CACHE_CONTROL);
+    cached.or_insert(value("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, value("nosniff"));
     response
 }
@@ -66,7 +67,7 @@ pub(super) async fn guard(
 fn admit(context: &AdminContext, ends: Ends, request: &mut Request) -> Result<(), Failure> {
     let refused = |message| Failure::not_sent(Code::Forbidden, Hop::Node, message);
     ends.guard.check(request.headers()).map_err(refused)?;
-    if OPEN.contains(&request.uri().path()) {
+    if is_open(request.uri().path()) {
         return Ok(());
     }
     let peer = peer(request.headers(), ends);

@@ -17,15 +17,23 @@ use super::{
     api::{self, Problem},
     exposition::Format,
     guard::guard,
-    health,
+    health, page,
     scrape::scrape,
 };
 
 /// What needs no token off loopback.
-pub(super) const OPEN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+const OPEN: [&str; 4] = ["/", "/livez", "/readyz", "/metrics"];
+
+/// The files of the page need none either: they hold nothing of the node.
+const PAGE: &str = "/page/";
 
 /// Bytes of a request's body.
 const BODY_LIMIT: usize = 4 * 1024;
+
+/// Whether what is at a path is for everyone.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || path.starts_with(PAGE)
+}
 
 /// The description of what is served.
 #[derive(OpenApi)]
@@ -35,6 +43,8 @@ const BODY_LIMIT: usize = 4 * 1024;
         description = "How a node does. On loopback nothing has to be shown; off loopback /api wants a token.",
     ),
     paths(
+        page::index,
+        page::asset,
         health::livez,
         health::readyz,
         metrics,
@@ -63,11 +73,13 @@ impl utoipa::Modify for Tokens {
     }
 }
 
-fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 9] {
+fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 11] {
     let level = get(api::log_level::log_level)
         .put(api::log_level::set_log_level)
         .post(api::log_level::post_log_level);
     [
+        ("/", get(page::index)),
+        ("/page/{name}", get(page::asset)),
         ("/livez", get(health::livez)),
         ("/readyz", get(health::readyz)),
         ("/metrics", get(metrics)),
