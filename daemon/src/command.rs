@@ -10,7 +10,6 @@ mod health;
 mod history;
 mod inquiry;
 mod manual;
-mod moment;
 mod output;
 mod register;
 mod routes;

@@ -1,11 +1,15 @@
 //! What programs read of a node, whichever way they ask: the `--json` of the commands and the API of
 //! the [admin listener](crate::admin) print the same. Answers of a node come in, objects go out.
 
+mod change;
 mod explained;
+mod past;
 mod route;
 mod status;
 
+pub use change::ChangeObject;
 pub use explained::ExplainedObject;
+pub use past::PastObject;
 pub(crate) use route::placed;
 pub use route::{PolicyObject, RouteObject};
 pub use status::StatusObject;
@@ -21,6 +25,13 @@ pub fn written(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .format(&Rfc3339)
         .unwrap_or_default()
+}
+
+/// A time in milliseconds since 1970, as RFC 3339 has it.
+#[must_use]
+pub fn written_ms(millis: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+    written(time.unwrap_or(UNIX_EPOCH))
 }
 
 /// The end of the year 9999, beyond which no certificate goes.

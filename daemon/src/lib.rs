@@ -31,6 +31,7 @@ pub mod listen;
 pub mod listing;
 pub mod log;
 pub mod meters;
+mod moment;
 pub mod neighbours;
 pub mod node;
 pub mod observe;

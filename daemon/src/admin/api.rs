@@ -1,6 +1,7 @@
 //! The API: questions come in, the objects that the commands print with `--json` go out. Each answer
 //! is bounded; lists are read page by page.
 
+pub(super) mod history;
 pub(super) mod instances;
 pub(super) mod log_level;
 pub(super) mod routes;
@@ -13,14 +14,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nano_wire::{Code, Failure, InstanceId, explain::Explain, inspect::Later};
+use nano_wire::{Code, Failure, InstanceId, explain::Explain, history::AskPast, inspect::Later};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{AdminContext, serve::Ends};
 use crate::{
     explain as explaining,
-    json::{ExplainedObject, StatusObject},
+    json::{ExplainedObject, PastObject, StatusObject},
     status as standing,
 };
 
@@ -82,26 +83,48 @@ pub(super) async fn status(State(context): State<Arc<AdminContext>>) -> Json<Sta
 pub(super) struct ExplainQuery {
     /// The subject of a call, such as `role:math,cmd:sum`
     subject: String,
+    /// When, to ask about the past: as `nanod explain --at` takes it
+    at: Option<String>,
+}
+
+/// What is said of a subject: of now, or of the past.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Explanation {
+    /// How it is at this moment
+    Now(ExplainedObject),
+    /// How it was
+    Then(PastObject),
 }
 
 /// Why calls of a subject go where they go
 #[utoipa::path(get, path = "/api/v1/explain", tag = "routes", params(ExplainQuery),
     responses(
-        (status = 200, description = "As `nanod explain --json` prints it", body = ExplainedObject),
-        (status = 400, description = "The subject is none", body = Problem),
+        (status = 200, description = "As `nanod explain --json` prints it", body = Explanation),
+        (status = 400, description = "The subject is none, or the past is not known", body = Problem),
     ))]
 pub(super) async fn explain(
     State(context): State<Arc<AdminContext>>,
     Extension(ends): Extension<Ends>,
     query: Result<Query<ExplainQuery>, QueryRejection>,
-) -> Result<Json<ExplainedObject>, Problem> {
-    let Query(ExplainQuery { subject }) = query?;
+) -> Result<Json<Explanation>, Problem> {
+    let Query(ExplainQuery { subject, at }) = query?;
+    if let Some(at) = at {
+        let ask = AskPast {
+            subject,
+            at_ms: history::millis(&at)?,
+            later: Later,
+        };
+        let registry = &context.session.registry;
+        let past = registry.history().past(registry.table(), ask).await?;
+        return Ok(Json(Explanation::Then(PastObject::from(&past))));
+    }
     let question = Explain {
         subject,
         later: Later,
     };
     let explained = explaining::explain(&context.session, &question, ends.from.ip())?;
-    Ok(Json(ExplainedObject::from(&explained)))
+    Ok(Json(Explanation::Now(ExplainedObject::from(&explained))))
 }
 
 /// An instance's id as it is written, in 32 hexadecimal digits.

@@ -1,4 +1,4 @@
-//! Who is answered: every request comes through here. Web pages are kept out, on loopback also those
+//! Who is answered: every request comes through here. Web pages of others are kept out, on loopback also those
 //! that come by a name which was bound to this machine anew. Off loopback probes and scrapers need
 //! nothing to show, as they expect it; the API tells who serves what and under which identity, which
 //! over QUIC takes a certificate, and here a token.
@@ -66,7 +66,9 @@ pub(super) async fn guard(
 
 fn admit(context: &AdminContext, ends: Ends, request: &mut Request) -> Result<(), Failure> {
     let refused = |message| Failure::not_sent(Code::Forbidden, Hop::Node, message);
-    ends.guard.check(request.headers()).map_err(refused)?;
+    ends.guard
+        .check_beside_own_page(request.headers())
+        .map_err(refused)?;
     if is_open(request.uri().path()) {
         return Ok(());
     }

@@ -53,6 +53,7 @@ pub(super) fn is_open(path: &str) -> bool {
         api::routes::routes,
         api::instances::instances,
         api::explain,
+        api::history::history,
         api::log_level::log_level,
         api::log_level::set_log_level,
         api::log_level::post_log_level,
@@ -73,7 +74,7 @@ impl utoipa::Modify for Tokens {
     }
 }
 
-fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 12] {
     let level = get(api::log_level::log_level)
         .put(api::log_level::set_log_level)
         .post(api::log_level::post_log_level);
@@ -88,6 +89,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 11] {
         ("/api/v1/routes", get(api::routes::routes)),
         ("/api/v1/instances", get(api::instances::instances)),
         ("/api/v1/explain", get(api::explain)),
+        ("/api/v1/history", get(api::history::history)),
         ("/api/v1/log-level", level),
     ]
 }

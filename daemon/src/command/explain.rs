@@ -13,7 +13,11 @@ use super::{
     output::{Tone, field},
     short_id,
 };
-use crate::{cli::ExplainArguments, json::ExplainedObject};
+use crate::{
+    cli::ExplainArguments,
+    json::{ExplainedObject, PastObject},
+    moment,
+};
 
 /// Characters of the words that a line begins with.
 const NAMES: usize = 9;
@@ -22,14 +26,14 @@ pub(super) fn run(arguments: ExplainArguments) -> Result<ExitCode, ExitCode> {
     let (subject, form) = (arguments.subject, arguments.form);
     Pattern::parse(&subject)
         .map_err(|error| fail(USAGE, format!("the subject is none: {error}")))?;
-    let time = arguments.time.as_deref().map(history::time).transpose();
+    let time = arguments.time.as_deref().map(moment::time).transpose();
     let has_winner = match time.map_err(|error| fail(USAGE, error))? {
         Some(time) => {
             let past = inquire(arguments.at, async |client| {
                 client.past(&subject, time).await
             })?;
             let words = || history::past_in_words(&past);
-            print(&form, words, || history::past_in_json(&past))?;
+            print(&form, words, || PastObject::from(&past))?;
             past.winner.is_some()
         }
         None => {

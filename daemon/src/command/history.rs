@@ -4,30 +4,31 @@
 use std::{
     io::{self, BufWriter, Write},
     process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::ColorChoice;
 use nano_client::{CallError, ChangeList, Held, InstanceId, Past, Place, RouteChange, What};
 use nano_routing::Pattern;
 use nano_tls::short_name;
-use serde_json::{Value, json};
 
 use super::{
     ASKED_IN_VAIN, USAGE, fail,
     inquiry::inquire,
-    moment,
     output::{Tone, is_unread, standard_output},
     short_id,
 };
-use crate::{cli::HistoryArguments, json::written};
+use crate::{
+    cli::HistoryArguments,
+    json::{ChangeObject, written, written_ms},
+    moment,
+};
 
 pub(super) fn run(arguments: HistoryArguments) -> Result<ExitCode, ExitCode> {
     let prefix = arguments.prefix.as_deref();
     if let Some(Err(error)) = prefix.map(Pattern::parse) {
         return Err(fail(USAGE, format!("the prefix is none: {error}")));
     }
-    let since = arguments.since.as_deref().map(time).transpose();
+    let since = arguments.since.as_deref().map(moment::time).transpose();
     let since = since.map_err(|error| fail(USAGE, error))?;
     let shown = Shown {
         limit: arguments.limit,
@@ -44,12 +45,6 @@ pub(super) fn run(arguments: HistoryArguments) -> Result<ExitCode, ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// A time of the command line.
-pub(super) fn time(text: &str) -> Result<SystemTime, String> {
-    let time = moment::parse(text, SystemTime::now());
-    time.ok_or_else(|| format!("{text:?} is no time: write {}", moment::EXPECTED))
 }
 
 /// How much is shown, and how.
@@ -83,7 +78,7 @@ impl Shown {
         let mut out = BufWriter::new(standard_output(self.color));
         for change in changes {
             match self.json {
-                true => writeln!(out, "{}", in_json(change))?,
+                true => writeln!(out, "{}", in_json(change)?)?,
                 false => writeln!(out, "{}", in_words(change))?,
             }
         }
@@ -91,8 +86,12 @@ impl Shown {
     }
 }
 
+fn in_json(change: &RouteChange) -> serde_json::Result<String> {
+    serde_json::to_string(&ChangeObject::from(change))
+}
+
 fn in_words(change: &RouteChange) -> String {
-    let at = written(at(change.at_ms));
+    let at = written_ms(change.at_ms);
     let what = tone(change.what).paint(format_args!("{:<12}", change.what));
     if change.pattern.is_empty() {
         return format!("{at}  {what}  the node");
@@ -127,31 +126,11 @@ fn place(place: &Place) -> String {
     }
 }
 
-fn in_json(change: &RouteChange) -> Value {
-    json!({
-        "number": change.number,
-        "at": written(at(change.at_ms)),
-        "what": change.what.name(),
-        "pattern": Some(&change.pattern).filter(|pattern| !pattern.is_empty()),
-        "instance": change.instance.to_string(),
-        "identity": change.identity,
-        "node": node(&change.place),
-    })
-}
-
-fn node(place: &Place) -> Value {
-    match place {
-        Place::Here => json!("here"),
-        Place::Node { node, address } => json!({"id": node.to_string(), "address": address}),
-        Place::Nowhere => Value::Null,
-    }
-}
-
 /// Where calls of a subject went, for people.
 pub(super) fn past_in_words(past: &Past) -> String {
     let mut lines = vec![
         format!("subject    {}", past.subject),
-        format!("at         {}", written(at(past.at_ms))),
+        format!("at         {}", written_ms(past.at_ms)),
     ];
     let Some(winner) = &past.winner else {
         lines.push("winner     none: no registered pattern matched".to_owned());
@@ -172,38 +151,9 @@ fn held_in_words(held: &Held) -> String {
     let who = who(&held.identity, held.instance);
     match &held.last {
         Some(last) => {
-            let since = written(at(last.at_ms));
+            let since = written_ms(last.at_ms);
             format!("{who}  {}, {} {since}", place(&last.place), last.what)
         }
         None => format!("{who}  since before the node's history begins"),
     }
-}
-
-/// The same for programs.
-pub(super) fn past_in_json(past: &Past) -> Value {
-    let held = |held: &Held| {
-        json!({
-            "instance": held.instance.to_string(),
-            "identity": held.identity,
-            "last": held.last.as_ref().map(|last| json!({
-                "at": written(at(last.at_ms)),
-                "what": last.what.name(),
-                "node": node(&last.place),
-            })),
-        })
-    };
-    json!({
-        "subject": past.subject,
-        "at": written(at(past.at_ms)),
-        "winner": past.winner.as_ref().map(|winner| json!({
-            "pattern": winner.pattern,
-            "instances": winner.instances,
-            "listed": winner.listed.iter().map(held).collect::<Vec<_>>(),
-        })),
-    })
-}
-
-fn at(millis: u64) -> SystemTime {
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
-    at.unwrap_or(UNIX_EPOCH)
 }

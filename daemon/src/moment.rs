@@ -1,4 +1,5 @@
-//! Times on the command line: text comes in, a time goes out.
+//! Times as people write them, on the command line and in questions of the API: text comes in, a time
+//! goes out.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,11 +8,21 @@ use time::{
 };
 
 /// What a time may be, in words.
-pub(super) const EXPECTED: &str = "a time such as 2026-11-28T14:03:00Z, 14:03 or 14:03:20 in UTC, \
+const EXPECTED: &str = "a time such as 2026-11-28T14:03:00Z, 14:03 or 14:03:20 in UTC, \
                                    or how long ago it was, such as 30s, 10m, 2h or 3d";
 
+/// The time that a text says.
+///
+/// # Errors
+///
+/// If it says none, and what it may say.
+pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
+    let time = parse(text, SystemTime::now());
+    time.ok_or_else(|| format!("{text:?} is no time: write {EXPECTED}"))
+}
+
 /// The time that a text says. One of a day is the last such time before now.
-pub(super) fn parse(text: &str, now: SystemTime) -> Option<SystemTime> {
+fn parse(text: &str, now: SystemTime) -> Option<SystemTime> {
     let now = OffsetDateTime::from(now);
     if let Some(ago) = ago(text) {
         return Some(now.checked_sub(time::Duration::try_from(ago).ok()?)?.into());
