@@ -35,6 +35,7 @@ use crate::{
 };
 
 use attempt::Attempt;
+pub(crate) use over_http::unsuccessful;
 pub(crate) use refusals::FULL_RETRY;
 pub use refusals::bad_subject;
 use refusals::{looking_up, looped, no_route, not_here, over, too_late};

@@ -1,6 +1,7 @@
 //! The API: questions come in, the objects that the commands print with `--json` go out. Each answer
 //! is bounded; lists are read page by page.
 
+pub(super) mod call;
 pub(super) mod history;
 pub(super) mod instances;
 pub(super) mod log_level;

@@ -15,7 +15,12 @@ use axum::{
 use nano_wire::{Code, Failure, Hop};
 use tokio::time::timeout;
 
-use super::{AdminContext, api::Problem, router::is_open, serve::Ends};
+use super::{
+    AdminContext,
+    api::{Problem, call},
+    router::{CALL, is_open},
+    serve::Ends,
+};
 use crate::access::{Access, HttpPeer};
 
 /// Longest time that a request may take, its body included.
@@ -46,7 +51,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let mut response = match admit(&context, ends, &mut request) {
-        Ok(()) => match timeout(REQUEST, next.run(request)).await {
+        Ok(()) => match timeout(patience(&request), next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -64,6 +69,14 @@ pub(super) async fn guard(
     response
 }
 
+/// How long a request may take: one that calls a service also as long as the call.
+fn patience(request: &Request) -> Duration {
+    match request.uri().path() {
+        CALL => REQUEST + call::MOST,
+        _ => REQUEST,
+    }
+}
+
 fn admit(context: &AdminContext, ends: Ends, request: &mut Request) -> Result<(), Failure> {
     let refused = |message| Failure::not_sent(Code::Forbidden, Hop::Node, message);
     ends.guard
@@ -78,7 +91,7 @@ fn admit(context: &AdminContext, ends: Ends, request: &mut Request) -> Result<()
     Ok(())
 }
 
-fn peer(headers: &HeaderMap, ends: Ends) -> HttpPeer<'_> {
+pub(super) fn peer(headers: &HeaderMap, ends: Ends) -> HttpPeer<'_> {
     HttpPeer {
         ip: ends.from.ip(),
         is_on_loopback: ends.is_on_loopback,

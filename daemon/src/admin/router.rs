@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 use utoipa::OpenApi;
 
@@ -23,6 +23,9 @@ use super::{
 
 /// What needs no token off loopback.
 const OPEN: [&str; 4] = ["/", "/livez", "/readyz", "/metrics"];
+
+/// Where services are called.
+pub(super) const CALL: &str = "/api/v1/call";
 
 /// The files of the page need none either: they hold nothing of the node.
 const PAGE: &str = "/page/";
@@ -50,6 +53,7 @@ pub(super) fn is_open(path: &str) -> bool {
         metrics,
         openapi,
         api::status,
+        api::call::call,
         api::routes::routes,
         api::instances::instances,
         api::explain,
@@ -74,11 +78,13 @@ impl utoipa::Modify for Tokens {
     }
 }
 
-fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 13] {
     let level = get(api::log_level::log_level)
         .put(api::log_level::set_log_level)
         .post(api::log_level::post_log_level);
+    let call_limit = DefaultBodyLimit::max(api::call::BODY_LIMIT);
     [
+        (CALL, post(api::call::call).layer(call_limit)),
         ("/", get(page::index)),
         ("/page/{name}", get(page::asset)),
         ("/livez", get(health::livez)),

@@ -31,7 +31,7 @@ const HEADERS_LIMIT: usize = 16 * 1024;
 const AGE: Duration = Duration::from_secs(60);
 
 /// What it has by then is to be over in this time.
-const LAST: Duration = Duration::from_secs(10);
+const LAST: Duration = Duration::from_secs(45);
 
 /// Pause after a connection that could not be accepted, e.g. for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@
 //! unchanged, and the service's answer comes back as the response. One to `/register` makes a
 //! route to an HTTP service.
 
+mod aside;
 mod bodies;
 mod call;
 mod callers;
@@ -30,6 +31,7 @@ use crate::{
     table::Member,
 };
 
+pub use aside::Aside;
 use bodies::Bodies;
 pub use call::{HttpAnswer, Retries, Routed};
 pub use callers::Callers;
@@ -73,9 +75,7 @@ impl HttpContext {
                 .unwrap_or_else(|failure| nano_http::failed(&failure, None, wants_body));
         }
         let mut trace = nano_http::trace(&asked.head.headers);
-        let observer = self.observer.as_ref();
-        let observed =
-            observer.and_then(|observer| observer.begin(Over::Http, &mut trace, Instant::now()));
+        let observed = self.observe(&mut trace);
         let mut exchange = Exchange {
             trace,
             observed,
@@ -84,6 +84,13 @@ impl HttpContext {
         };
         let outcome = self.call(asked, &mut exchange).await;
         exchange.respond(outcome)
+    }
+}
+
+impl HttpContext {
+    fn observe(&self, trace: &mut Option<Trace>) -> Option<Observed> {
+        let observer = self.observer.as_ref()?;
+        observer.begin(Over::Http, trace, Instant::now())
     }
 }
 
@@ -157,6 +164,8 @@ impl HttpContext {
             subject: exchange.subject.as_deref().unwrap_or_default(),
             bytes,
             headers: &head.headers,
+            most: Duration::MAX,
+            is_message: true,
             trace: exchange.trace,
         };
         let called = call::call(asked, &caller, self, &mut exchange.observed);

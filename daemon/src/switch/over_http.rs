@@ -123,7 +123,7 @@ fn answer(
 }
 
 /// The service's own failure; its body is the data, as it is if that is JSON, else as text.
-fn unsuccessful(reply: &Answer) -> Failure {
+pub(crate) fn unsuccessful(reply: &Answer) -> Failure {
     let body = &reply.body;
     let message = format!("the service answered {}", reply.status);
     let told = reply.failed;

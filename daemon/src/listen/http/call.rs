@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -106,6 +107,10 @@ pub(super) struct Asked<'r> {
     pub(super) subject: &'r str,
     pub(super) bytes: Bytes,
     pub(super) headers: &'r HeaderMap,
+    /// How long it may take at most, whatever is declared or asked for.
+    pub(super) most: Duration,
+    /// The body says the subject itself, as one does that comes over HTTP.
+    pub(super) is_message: bool,
     /// The context that the call is to carry.
     pub(super) trace: Option<Trace>,
 }
@@ -123,6 +128,8 @@ pub(super) async fn call(
         subject,
         bytes,
         headers,
+        most,
+        is_message,
         trace,
     } = asked;
     let subject = &canonical(subject).map_err(|error| bad_subject(&error))?;
@@ -130,10 +137,12 @@ pub(super) async fn call(
     let timeout = nano_http::timeout(headers).map_err(bad_request)?;
     let patience = timeout
         .or(declared)
-        .unwrap_or_else(|| **context.deadline.load());
+        .unwrap_or_else(|| **context.deadline.load())
+        .min(most);
     let call = Call {
         subject,
         bytes,
+        is_message,
         trace,
         passed: Passed::of(headers),
         hops: nano_http::hops(headers).map_err(bad_request)?,
@@ -180,6 +189,7 @@ pub(super) async fn call(
 struct Call<'r> {
     subject: &'r str,
     bytes: Bytes,
+    is_message: bool,
     trace: Option<Trace>,
     passed: Passed<'r>,
     hops: u8,
@@ -236,7 +246,10 @@ impl Call<'_> {
             extensions,
         };
         let (sender, routed) = oneshot::channel();
-        let body = OutBody::Bytes(self.bytes.clone());
+        let body = match self.is_message {
+            true => OutBody::Bytes(self.bytes.clone()),
+            false => OutBody::Slice(&self.bytes),
+        };
         let switch = &self.caller.switch;
         let job = switch.route(header, body, now, ReplyTo::Http(sender));
         let running = StopOnDrop(job);
