@@ -16,6 +16,7 @@ mod process;
 mod router;
 mod scrape;
 mod serve;
+mod sums;
 
 use std::{io, net::TcpListener, sync::Arc, thread, time::Instant};
 
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{lag::Pulse, listen::http::HttpContext, meters, session::SessionContext};
 
 use census::Census;
+use sums::Summing;
 
 /// What is asked about.
 pub struct AdminContext {
@@ -35,6 +37,7 @@ pub struct AdminContext {
     /// Cancelled once no connection is accepted any more.
     accepting: CancellationToken,
     census: Arc<Census>,
+    sums: Summing,
 }
 
 /// The listener's thread; it ends when it is told to.
@@ -58,6 +61,7 @@ impl AdminContext {
             pulses,
             accepting,
             census: Arc::default(),
+            sums: Summing::default(),
         }
     }
 
@@ -125,5 +129,6 @@ async fn sweep(context: &AdminContext) {
         ticks.tick().await;
         let published = context.session.registry.table();
         published.meters().sweep(Instant::now());
+        context.sums.sweep(Instant::now());
     }
 }

@@ -102,6 +102,17 @@ impl<V> Tree<V> {
         Iter::starting_at(root, key, key::fork(nearest.as_str(), key))
     }
 
+    /// All patterns that come after those that begin with all fields of `prefix`, in the order of
+    /// [`Tree::iter`].
+    ///
+    /// To come to the first takes as long as a lookup, however many are passed over.
+    pub fn beyond(&self, prefix: &Pattern) -> Iter<'_, V> {
+        match (&self.root, self.subtree(prefix.as_str())) {
+            (Some(root), Some(_)) => Iter::beyond(root, prefix.as_str()),
+            _ => self.starting_at(prefix),
+        }
+    }
+
     /// The node that holds all patterns beginning with `prefix`, and no others.
     fn subtree(&self, prefix: &str) -> Option<&Node<V>> {
         let mut node = self.root.as_ref()?;

@@ -6,6 +6,7 @@ pub(super) mod history;
 pub(super) mod instances;
 pub(super) mod log_level;
 pub(super) mod routes;
+pub(super) mod tree;
 
 use std::sync::Arc;
 

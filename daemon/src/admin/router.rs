@@ -55,6 +55,7 @@ pub(super) fn is_open(path: &str) -> bool {
         api::status,
         api::call::call,
         api::routes::routes,
+        api::tree::tree,
         api::instances::instances,
         api::explain,
         api::history::history,
@@ -78,7 +79,7 @@ impl utoipa::Modify for Tokens {
     }
 }
 
-fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 13] {
+fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 14] {
     let level = get(api::log_level::log_level)
         .put(api::log_level::set_log_level)
         .post(api::log_level::post_log_level);
@@ -93,6 +94,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 13] {
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", get(api::status)),
         ("/api/v1/routes", get(api::routes::routes)),
+        ("/api/v1/tree", get(api::tree::tree)),
         ("/api/v1/instances", get(api::instances::instances)),
         ("/api/v1/explain", get(api::explain)),
         ("/api/v1/history", get(api::history::history)),

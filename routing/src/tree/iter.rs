@@ -3,7 +3,10 @@
 use std::{iter::FusedIterator, slice};
 
 use super::node::Node;
-use crate::{Pattern, key::Fork};
+use crate::{
+    Pattern,
+    key::{self, Fork},
+};
 
 /// Patterns with their values, in the order of [`Tree::iter`](crate::Tree::iter).
 pub struct Iter<'a, V> {
@@ -42,6 +45,20 @@ impl<'a, V> Iter<'a, V> {
             _ => slice::from_ref(node),
         };
         open.push(rest.iter());
+        Self { open }
+    }
+
+    /// From the first one on that comes after all that begin with `prefix`, of which there are some.
+    pub(super) fn beyond(root: &'a Node<V>, prefix: &str) -> Self {
+        let mut open = Vec::new();
+        let mut node = root;
+        while let Node::Branch(branch) = node
+            && usize::from(branch.offset()) < key::length(prefix)
+        {
+            let (toward, after) = branch.split_toward(prefix);
+            open.push(after.iter());
+            node = toward;
+        }
         Self { open }
     }
 }

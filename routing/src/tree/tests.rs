@@ -37,6 +37,14 @@ impl Oracle {
             .collect()
     }
 
+    fn beyond(&self, prefix: &str) -> Vec<(&str, u32)> {
+        let prefix = terminated(prefix);
+        let rest = self.0.range(prefix.clone()..);
+        rest.filter(|(key, _)| !key.starts_with(&prefix))
+            .map(|(key, value)| (&key[..key.len() - 1], *value))
+            .collect()
+    }
+
     fn all(&self) -> Vec<(&str, u32)> {
         self.0
             .iter()
@@ -98,6 +106,7 @@ fn check(tree: &Tree<u32>, oracle: &Oracle, text: &str) -> Result<(), TestCaseEr
         .map(|(pattern, value)| (pattern.as_str(), *value));
     prop_assert_eq!(found, oracle.longest_match(text));
     prop_assert_eq!(listed(tree.under(&parse(text))), oracle.under(text));
+    prop_assert_eq!(listed(tree.beyond(&parse(text))), oracle.beyond(text));
     prop_assert_eq!(
         listed(tree.starting_at(&parse(text))),
         oracle.starting_at(text)
