@@ -5,12 +5,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nano_wire::{Code, Trace, history::Past, inspect::Status, message::HOPS, rules::Checked};
+use nano_wire::{
+    Code, Trace, activity::Activity, history::Past, inspect::Status, message::HOPS, rules::Checked,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     Body, CallError, ConnectError, Explanation, Options,
+    activity::activity,
     explain::explain,
     history::{ChangeList, past},
     options::TIMEOUT,
@@ -177,6 +180,18 @@ impl Client {
     /// deadline of calls.
     pub async fn past(&self, subject: &str, at: SystemTime) -> Result<Past, CallError> {
         past(self.session(), subject, at, self.patience()).await
+    }
+
+    /// What has become of calls since the node started which this client is connected to, by
+    /// pattern: of all, or of those that begin with all fields of `prefix`. The difference of two
+    /// answers of the same node is what happened between them. The deadline of calls holds for each
+    /// page that it is read by.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix is none, the node does not answer in time, or is lost.
+    pub async fn activity(&self, prefix: Option<&str>) -> Result<Activity, CallError> {
+        activity(self.session(), prefix, self.patience()).await
     }
 
     /// Leaves without costing a call: no clone of it makes new ones, those in flight are

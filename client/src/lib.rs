@@ -30,6 +30,7 @@
 //! was started. Every failed call is a [`CallError`],
 //! which says whether its handler may have run.
 
+mod activity;
 pub mod attempts;
 mod body;
 mod cache;
@@ -62,6 +63,7 @@ pub use nano_routing::BudgetSettings as RetryLimits;
 pub use nano_tls::{Secret, SecretSource};
 pub use nano_wire::{
     Certainty, Code, Encoding, Hop, InstanceId, Trace,
+    activity::{Activity, Figures, Of, PatternActivity, State},
     explain::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     history::{Held, LastChange, Past, PastWinner, RouteChange, What},
     inspect::{OtherNode, Place, RedisState, Route, RouteState, Status},

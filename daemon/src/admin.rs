@@ -7,7 +7,6 @@
 //! on connections, their lives, their headers and their bodies.
 
 mod api;
-mod census;
 mod exposition;
 mod guard;
 mod health;
@@ -23,9 +22,10 @@ use std::{io, net::TcpListener, sync::Arc, thread, time::Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{lag::Pulse, listen::http::HttpContext, meters, session::SessionContext};
+use crate::{
+    census::Census, lag::Pulse, listen::http::HttpContext, meters, session::SessionContext,
+};
 
-use census::Census;
 use sums::Summing;
 
 /// What is asked about.

@@ -7,14 +7,16 @@
 //! [`access`] says who may do what.
 //! [`cluster`] keeps the routes of several nodes the same through Redis, [`replication`]
 //! starts it, and [`neighbours`] are the ways to the other nodes, [`upstream`] those to HTTP
-//! services. [`listing`], [`explain`], [`check`] and [`status`] tell whoever asks of the routes and
-//! of the node, and [`observe`] of single calls; [`admin`] does so over HTTP, with what [`meters`]
+//! services. [`listing`], [`explain`], [`check`], [`activity`] and [`status`] tell whoever asks of the
+//! routes, the calls and the node, and [`observe`] of single calls; [`admin`] does so over HTTP, with what [`meters`]
 //! count, and [`json`] is the form in which programs read it. [`lag`] says when a thread has too much
 //! to do. [`supervisor`] tells systemd how the node does, and [`reload`] changes what can be changed
 //! while all goes on.
 
 pub mod access;
+pub mod activity;
 pub mod admin;
+mod census;
 pub mod check;
 pub mod cli;
 pub mod cluster;

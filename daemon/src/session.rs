@@ -291,6 +291,7 @@ impl Session {
             Control::CheckPattern(question) => self.check(id, &question, context).await,
             Control::AskHistory(ask) => self.history(id, ask, context).await,
             Control::AskPast(ask) => self.past(id, ask, context).await,
+            Control::AskActivity(ask) => self.activity(id, &ask, context).await,
             Control::Hello(_)
             | Control::Welcome(_)
             | Control::Done
@@ -305,7 +306,8 @@ impl Session {
             | Control::CallRules(_)
             | Control::Checked(_)
             | Control::History(_)
-            | Control::Past(_) => Ok(()),
+            | Control::Past(_)
+            | Control::Activity(_) => Ok(()),
         }
     }
 

@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use nano_routing::MAX_BYTES;
 use nano_wire::{
     CallHeader, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId, ReplyHeader,
-    Trace, codec,
+    Trace,
+    activity::{Activity, AskActivity, Figures, Of, PatternActivity, State},
+    codec,
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     frame::{FrameError, INLINE_BODY_LIMIT, PREFIX, Splitter},
     history::{
@@ -78,7 +80,7 @@ fn framed(id: u64, message: &Control) -> Bytes {
 
 fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
     let id = source.arbitrary()?;
-    match source.int_in_range(0..=26)? {
+    match source.int_in_range(0..=28)? {
         0 => control(id, &Control::Hello(hello(source)?)),
         1 => control(id, &Control::Welcome(welcome(source)?)),
         2 => control(id, &Control::Register(register(source)?)),
@@ -141,6 +143,23 @@ fn any_message(source: &mut Unstructured<'_>) -> Result<()> {
             );
         }
         25 => control(id, &Control::Past(past(source)?)),
+        26 => {
+            let prefix = source.arbitrary()?;
+            let after = source
+                .arbitrary::<bool>()?
+                .then(|| of(source))
+                .transpose()?;
+            let later = Later;
+            control(
+                id,
+                &Control::AskActivity(AskActivity {
+                    prefix,
+                    after,
+                    later,
+                }),
+            );
+        }
+        27 => control(id, &Control::Activity(activity(source)?)),
         _ => control(id, &Control::Status(Box::new(status(source)?))),
     }
     Ok(())
@@ -338,6 +357,55 @@ fn history(source: &mut Unstructured<'_>) -> Result<History> {
         }
     }
     Ok(history)
+}
+
+fn of(source: &mut Unstructured<'_>) -> Result<Of> {
+    Ok(match source.int_in_range(0..=2)? {
+        0 => Of::Other,
+        1 => Of::None,
+        _ => Of::Pattern(source.arbitrary()?),
+    })
+}
+
+/// Codes and certainties at their places in the protocol's tables.
+fn figures(source: &mut Unstructured<'_>) -> Result<Figures> {
+    let codes: Vec<_> = Code::all().collect();
+    let certainties: Vec<_> = Certainty::all().collect();
+    let mut figures = Figures {
+        refused: source.arbitrary()?,
+        buckets: source.arbitrary()?,
+        micros: source.arbitrary()?,
+        in_flight: source.arbitrary()?,
+        ..Figures::default()
+    };
+    while source.arbitrary()? {
+        let (code, certainty) = (*source.choose(&codes)?, *source.choose(&certainties)?);
+        figures
+            .failures
+            .push((code, certainty, source.arbitrary()?));
+    }
+    while source.arbitrary()? {
+        let state = *source.choose(&State::ALL)?;
+        figures.instances.push((state, source.arbitrary()?));
+    }
+    Ok(figures)
+}
+
+fn activity(source: &mut Unstructured<'_>) -> Result<Activity> {
+    let mut activity = Activity {
+        at_ms: source.arbitrary()?,
+        at_us: source.arbitrary()?,
+        more: source.arbitrary()?,
+        ..Activity::default()
+    };
+    let mut room = Room::new();
+    while source.arbitrary()? {
+        let (of, figures) = (of(source)?, figures(source)?);
+        if !activity.add(PatternActivity { of, figures }, &mut room) {
+            break;
+        }
+    }
+    Ok(activity)
 }
 
 fn past(source: &mut Unstructured<'_>) -> Result<Past> {

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use bincode::{
     BorrowDecode, Decode, Encode,
-    de::BorrowDecoder,
+    de::{BorrowDecoder, Decoder},
     enc::Encoder,
     error::{DecodeError, EncodeError},
 };
@@ -317,6 +317,11 @@ impl Certainty {
         Self::Executed,
     ];
 
+    fn from_wire(number: u8) -> Result<Self, DecodeError> {
+        let known = Self::ALL.get(usize::from(number)).copied();
+        known.ok_or(DecodeError::Other("unknown certainty"))
+    }
+
     /// The name that users see, e.g. `maybe_executed`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -334,6 +339,34 @@ impl fmt::Display for Certainty {
         f.write_str(self.name())
     }
 }
+
+impl Encode for Code {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.row().1.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Code {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        u8::decode(decoder).map(Self::from_wire)
+    }
+}
+
+bincode::impl_borrow_decode!(Code);
+
+impl Encode for Certainty {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (*self as u8).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Certainty {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::from_wire(u8::decode(decoder)?)
+    }
+}
+
+bincode::impl_borrow_decode!(Certainty);
 
 impl Hop {
     const ALL: [Self; 3] = [Self::Caller, Self::Node, Self::Instance];
@@ -386,9 +419,7 @@ impl<'de> BorrowDecode<'de, ()> for Failure {
         decoder: &mut D,
     ) -> Result<Self, DecodeError> {
         let wire = Wire::borrow_decode(decoder)?;
-        let certainty = Certainty::ALL
-            .get(usize::from(wire.certainty))
-            .ok_or(DecodeError::Other("unknown certainty"))?;
+        let certainty = Certainty::from_wire(wire.certainty)?;
         let hop = Hop::ALL
             .get(usize::from(wire.hop))
             .ok_or(DecodeError::Other("unknown hop"))?;
@@ -397,7 +428,7 @@ impl<'de> BorrowDecode<'de, ()> for Failure {
             .filter(|pattern| pattern.len() <= PATTERN_LIMIT);
         let failure = Self {
             code: Code::from_wire(wire.code),
-            certainty: *certainty,
+            certainty,
             hop: *hop,
             message: cut(Cow::Owned(wire.message.to_owned())),
             instance: wire.instance,

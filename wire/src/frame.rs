@@ -109,11 +109,15 @@ pub enum Kind {
     AskPast = 0x45,
     /// Control: the answer to that.
     Past = 0x46,
+    /// Control: asks what becomes of calls by pattern.
+    AskActivity = 0x47,
+    /// Control: the answer to that.
+    Activity = 0x48,
 }
 
 impl Kind {
     /// Every kind of frame.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::Void,
         Self::Hello,
         Self::Welcome,
@@ -152,6 +156,8 @@ impl Kind {
         Self::History,
         Self::AskPast,
         Self::Past,
+        Self::AskActivity,
+        Self::Activity,
     ];
 
     fn from_wire(number: u8) -> Option<Self> {

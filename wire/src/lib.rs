@@ -2,10 +2,11 @@
 //!
 //! Bytes come in from QUIC streams and go out as calls and answers ([`lane`]) and as
 //! control messages ([`control`]); nothing here knows of routing tables or handlers.
-//! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`], [`explain`] and
-//! [`rules`], the meaning of every failure in [`failure`], and the calls of a connection are owned by its
+//! The layout of every byte is fixed in [`frame`], [`message`], [`inspect`], [`explain`], [`rules`],
+//! [`history`] and [`activity`], the meaning of every failure in [`failure`], and the calls of a connection are owned by its
 //! [`lane::Link`]. [`trace`] is how HTTP writes the trace of a call.
 
+pub mod activity;
 pub mod codec;
 pub mod control;
 pub mod explain;

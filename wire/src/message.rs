@@ -14,7 +14,9 @@ use bincode::{
 use bytes::BytesMut;
 
 use crate::{
-    Failure, InstanceId, codec,
+    Failure, InstanceId,
+    activity::{Activity, AskActivity},
+    codec,
     explain::{Explain, Explained},
     frame::{self, Kind},
     history::{AskHistory, AskPast, History, Past},
@@ -424,6 +426,10 @@ pub enum Control {
     AskPast(AskPast),
     /// See [`Kind::Past`].
     Past(Past),
+    /// See [`Kind::AskActivity`].
+    AskActivity(AskActivity),
+    /// See [`Kind::Activity`].
+    Activity(Activity),
 }
 
 /// A payload that is not what its frame's kind says.
@@ -525,6 +531,12 @@ impl Control {
                 frame::append(out, Kind::AskPast, id, |o| codec::encode(ask, o));
             }
             Self::Past(past) => frame::append(out, Kind::Past, id, |o| codec::encode(past, o)),
+            Self::AskActivity(ask) => {
+                frame::append(out, Kind::AskActivity, id, |o| codec::encode(ask, o));
+            }
+            Self::Activity(activity) => {
+                frame::append(out, Kind::Activity, id, |o| codec::encode(activity, o));
+            }
             Self::Status(status) => {
                 frame::append(out, Kind::Status, id, |o| {
                     codec::encode(status.as_ref(), o);
@@ -576,6 +588,8 @@ impl Control {
             Kind::History => Self::History(whole(kind, payload)?),
             Kind::AskPast => Self::AskPast(whole(kind, payload)?),
             Kind::Past => Self::Past(whole(kind, payload)?),
+            Kind::AskActivity => Self::AskActivity(whole(kind, payload)?),
+            Kind::Activity => Self::Activity(whole(kind, payload)?),
             _ => return Ok(None),
         }))
     }

@@ -10,7 +10,9 @@ use std::collections::HashSet;
 use bytes::{Bytes, BytesMut};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
-    ReplyHeader, Trace, codec,
+    ReplyHeader, Trace,
+    activity::{Activity, AskActivity, Figures, Of, PatternActivity, State},
+    codec,
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, Frame, FrameError, Kind, Splitter},
@@ -30,7 +32,7 @@ use nano_wire::{
 /// Hexadecimal bytes of each field, and what it is.
 type Golden = &'static [(&'static str, &'static str)];
 
-const ALL: [Golden; 46] = [
+const ALL: [Golden; 48] = [
     VOID,
     HELLO,
     WELCOME,
@@ -77,6 +79,8 @@ const ALL: [Golden; 46] = [
     HISTORY,
     ASK_PAST,
     PAST,
+    ASK_ACTIVITY,
+    ACTIVITY,
 ];
 
 /// A kind of a later version.
@@ -109,6 +113,33 @@ const HISTORY: Golden = &[
     ("01 73 00 03", "identity, place: Here, what: Returned"),
     ("01", "more"),
     ("01 04", "oldest_ms"),
+    ("00", "later"),
+];
+
+/// `ask_activity()`.
+const ASK_ACTIVITY: Golden = &[
+    ("11000000", "length: 17"),
+    ("47", "kind: AskActivity"),
+    ("0300000000000000", "id: request 3"),
+    ("01 01 61", "prefix"),
+    ("01 02 01 61", "after: the pattern"),
+    ("00", "later"),
+];
+
+/// `activity()`.
+const ACTIVITY: Golden = &[
+    ("25000000", "length: 37"),
+    ("48", "kind: Activity"),
+    ("0300000000000000", "id: request 3"),
+    ("05 06", "at_ms, at_us"),
+    ("02", "patterns: two"),
+    ("00 00 00 00 00 00 00", "of: Other, no figures"),
+    ("02 01 61 04", "of: the pattern, refused"),
+    ("01 0e 03 02", "failures: one; code, certainty, count"),
+    ("02 01 00", "buckets: two"),
+    ("07 08", "micros, in_flight"),
+    ("01 01 02", "instances: one; state: Ejected, count"),
+    ("01", "more"),
     ("00", "later"),
 ];
 
@@ -850,6 +881,36 @@ fn ask_history() -> AskHistory {
     }
 }
 
+fn ask_activity() -> AskActivity {
+    AskActivity {
+        prefix: Some("a".to_owned()),
+        after: Some(Of::Pattern("a".to_owned())),
+        later: Later,
+    }
+}
+
+fn activity() -> Activity {
+    let figures = Figures {
+        refused: 4,
+        failures: vec![(Code::HandlerFailed, Certainty::Executed, 2)],
+        buckets: vec![1, 0],
+        micros: 7,
+        in_flight: 8,
+        instances: vec![(State::Ejected, 2)],
+    };
+    let none = Figures::default();
+    let of = |(of, figures)| PatternActivity { of, figures };
+    Activity {
+        at_ms: 5,
+        at_us: 6,
+        patterns: [(Of::Other, none), (Of::Pattern("a".to_owned()), figures)]
+            .map(of)
+            .into(),
+        more: true,
+        later: Later,
+    }
+}
+
 fn history() -> History {
     History {
         changes: vec![RouteChange {
@@ -1090,6 +1151,8 @@ fn control_messages() {
         (HISTORY, 3, Control::History(history())),
         (ASK_PAST, 3, Control::AskPast(ask_past())),
         (PAST, 3, Control::Past(past())),
+        (ASK_ACTIVITY, 3, Control::AskActivity(ask_activity())),
+        (ACTIVITY, 3, Control::Activity(activity())),
         (
             EXPLAINED_NOTHING,
             3,

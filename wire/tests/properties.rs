@@ -5,7 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use nano_wire::{
     CallHeader, CallId, Certainty, Code, Encoding, Extensions, Failure, Hop, InstanceId,
-    ReplyHeader, Trace, codec,
+    ReplyHeader, Trace,
+    activity::{Activity, AskActivity, Figures, Of, PatternActivity, State},
+    codec,
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
     failure::FailureData,
     frame::{self, FRAME_LIMIT, Frame, FrameError, Kind, PREFIX, Splitter},
@@ -484,7 +486,49 @@ fn control() -> impl Strategy<Value = Control> {
             later: Later,
         })),
         past().prop_map(Control::Past),
+        (option::of(".{0,40}"), option::of(of())).prop_map(|(prefix, after)| {
+            Control::AskActivity(AskActivity {
+                prefix,
+                after,
+                later: Later,
+            })
+        }),
+        activity().prop_map(Control::Activity),
     ]
+}
+
+fn of() -> impl Strategy<Value = Of> {
+    prop_oneof![
+        Just(Of::Other),
+        Just(Of::None),
+        ".{0,40}".prop_map(Of::Pattern),
+    ]
+}
+
+prop_compose! {
+    fn figures()(
+        counts: [u64; 3],
+        failures in vec((failure(), any::<u64>()), 0..4),
+        buckets in vec(any::<u64>(), 0..14),
+        instances in vec((prop::sample::select(&State::ALL[..]), any::<u32>()), 0..4),
+    ) -> Figures {
+        let [refused, micros, in_flight] = counts;
+        let failed = |(failure, count): (Failure, u64)| (failure.code, failure.certainty, count);
+        let failures = failures.into_iter().map(failed).collect();
+        Figures { refused, failures, buckets, micros, in_flight, instances }
+    }
+}
+
+prop_compose! {
+    fn activity()(
+        [at_ms, at_us]: [u64; 2],
+        patterns in vec((of(), figures()), 0..4),
+        more: bool,
+    ) -> Activity {
+        let patterns = patterns.into_iter();
+        let patterns = patterns.map(|(of, figures)| PatternActivity { of, figures }).collect();
+        Activity { at_ms, at_us, patterns, more, later: Later }
+    }
 }
 
 prop_compose! {

@@ -71,6 +71,7 @@ impl Questions {
                 | Control::Checked(_)
                 | Control::History(_)
                 | Control::Past(_)
+                | Control::Activity(_)
                 | Control::Refused(_)
         );
         if is_answer && let Some(answer) = self.unanswered.remove(&id) {

@@ -12,8 +12,10 @@ use nano_routing::Pattern;
 use parking_lot::Mutex;
 use tokio::{sync::Mutex as Turn, task::spawn_blocking};
 
-use super::census::{Counts, count};
-use crate::table::{Published, Table};
+use crate::{
+    census::{Counts, count},
+    table::{Published, Table},
+};
 
 /// The pause after a look is so many times as long as the look.
 const SHARE: u32 = 100;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use nano_wire::{
     Code, Failure, Hop,
+    activity::AskActivity,
     control::ControlError,
     explain::Explain,
     history::{AskHistory, AskPast},
@@ -15,7 +16,7 @@ use nano_wire::{
 use tokio::time::{Instant, timeout};
 
 use super::{Session, SessionContext};
-use crate::{check, explain, listing, set_copy, watch::ResolveError};
+use crate::{activity, check, explain, listing, set_copy, watch::ResolveError};
 
 /// Requests of one session that may wait for a change of the table.
 const WATCHES: usize = 16;
@@ -118,6 +119,21 @@ impl Session {
         let history = context.registry.history();
         match history.past(context.registry.table(), ask).await {
             Ok(past) => self.sender.send(id, &Control::Past(past)).await,
+            Err(failure) => self.refuse(id, failure).await,
+        }
+    }
+
+    pub(super) async fn activity(
+        &mut self,
+        id: u64,
+        ask: &AskActivity,
+        context: &SessionContext,
+    ) -> Result<(), ControlError> {
+        match activity::activity(context, ask) {
+            Ok(all) => {
+                let page = Control::Activity(activity::page(all));
+                self.sender.send(id, &page).await
+            }
             Err(failure) => self.refuse(id, failure).await,
         }
     }

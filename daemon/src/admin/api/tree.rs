@@ -8,14 +8,12 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
 };
 use nano_routing::Pattern;
+use nano_wire::activity;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    super::census::{Counts, STATES},
-    AdminContext, Problem, bad_request,
-};
-use crate::table::Table;
+use super::{AdminContext, Problem, bad_request};
+use crate::{census::Counts, table::Table};
 
 /// Children of a page, unless another number is asked for, and at most.
 const PAGE: usize = 100;
@@ -166,7 +164,9 @@ fn cut(pattern: &Pattern, prefix: Option<&Pattern>) -> Option<Pattern> {
 }
 
 /// Counts by the names of the states.
-pub(in super::super) fn by_state(counts: &Counts) -> BTreeMap<&'static str, u64> {
-    let all = STATES.into_iter().zip(*counts);
-    all.filter(|(_, count)| *count > 0).collect()
+fn by_state(counts: &Counts) -> BTreeMap<&'static str, u64> {
+    let all = activity::State::ALL.into_iter().zip(*counts);
+    all.filter(|(_, count)| *count > 0)
+        .map(|(state, count)| (state.name(), count))
+        .collect()
 }

@@ -1,16 +1,13 @@
 //! What became of calls.
 
 use nano_routing::Pattern;
+use nano_wire::activity::State;
 
-use super::{
-    super::{
-        AdminContext,
-        census::{STATES, count},
-    },
-    Exposition,
-};
+use super::{super::AdminContext, Exposition};
 use crate::{
+    activity::in_flight,
     admin::exposition::Kind,
+    census::count,
     meters::{Of, Reading},
     observe::Observer,
     quota::Resource,
@@ -110,19 +107,15 @@ fn write_instances(text: &mut Exposition, context: &AdminContext, patterns: &[&P
     let help = "Calls of the pattern that instances were given and that are not answered.";
     let mut family = text.family("nanod_pattern_calls_in_flight", Kind::Gauge, help);
     for (pattern, members) in &known {
-        let calls = members
-            .iter()
-            .map(|member| member.figures.load().in_flight());
-        let calls: u64 = calls.map(u64::from).sum();
-        family.sample(&[("pattern", pattern)], calls);
+        family.sample(&[("pattern", pattern)], in_flight(members));
     }
     let help = "Instances of the pattern, by state.";
     let mut family = text.family("nanod_pattern_instances", Kind::Gauge, help);
     for (pattern, members) in &known {
-        for (state, instances) in STATES.into_iter().zip(count(members)) {
+        for (state, instances) in State::ALL.into_iter().zip(count(members)) {
             // Whether any is ready is always said.
-            if instances > 0 || state == "ready" {
-                family.sample(&[("pattern", pattern), ("state", state)], instances);
+            if instances > 0 || state == State::Ready {
+                family.sample(&[("pattern", pattern), ("state", state.name())], instances);
             }
         }
     }

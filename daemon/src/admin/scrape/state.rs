@@ -1,9 +1,12 @@
 //! The routes, the node's cluster, the node itself and its process.
 
-use nano_wire::inspect::{RedisState, Status};
+use nano_wire::{
+    activity::State,
+    inspect::{RedisState, Status},
+};
 
 use super::{
-    super::{AdminContext, census::STATES, health, process::Usage},
+    super::{AdminContext, health, process::Usage},
     Exposition,
 };
 use crate::{admin::exposition::Kind, status::status};
@@ -14,8 +17,8 @@ pub(super) fn write_routes(text: &mut Exposition, context: &AdminContext) {
     let standing = context.census.of(&registry.table().load());
     let help = "Instances, counted once a pattern, by state.";
     let mut family = text.family("nanod_routes", Kind::Gauge, help);
-    for (state, routes) in STATES.into_iter().zip(standing.routes) {
-        family.sample(&[("state", state)], routes);
+    for (state, routes) in State::ALL.into_iter().zip(standing.routes) {
+        family.sample(&[("state", state.name())], routes);
     }
     let gauges = [
         (

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nano_routing::{Condition, Instances};
-use nano_wire::inspect::RouteState;
+use nano_wire::{activity::State, inspect::RouteState};
 use parking_lot::Mutex;
 
 use crate::{
@@ -25,31 +25,20 @@ const SHARE: u32 = 50;
 /// A look that takes longer is not waited for again: whoever asks is told what was found before.
 const LONG: Duration = Duration::from_millis(10);
 
-/// What may be said of a route: the states of its instance, and that it is left out since its calls
-/// failed.
-pub(super) const STATES: [&str; 6] = [
-    "ready",
-    "ejected",
-    "leaving",
-    "lost",
-    "suspect",
-    "unreachable",
-];
-
-/// How many routes there are in each of [`STATES`].
-pub(super) type Counts = [u64; STATES.len()];
+/// How many routes there are in each of [`State::ALL`].
+pub(crate) type Counts = [u64; State::ALL.len()];
 
 /// How all routes stand.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Standing {
-    pub(super) routes: Counts,
+pub(crate) struct Standing {
+    pub(crate) routes: Counts,
     /// Patterns of which no instance is ready.
-    pub(super) unserved: u64,
+    pub(crate) unserved: u64,
 }
 
 /// What was found last.
 #[derive(Default)]
-pub(super) struct Census(Mutex<Option<Found>>);
+pub(crate) struct Census(Mutex<Option<Found>>);
 
 /// What was found, how long that took, and when to look again.
 struct Found {
@@ -61,7 +50,7 @@ struct Found {
 
 impl Census {
     /// How the routes of a table stand, or did a little while ago. To be asked on a runtime.
-    pub(super) fn of(self: &Arc<Self>, table: &Arc<Table>) -> Standing {
+    pub(crate) fn of(self: &Arc<Self>, table: &Arc<Table>) -> Standing {
         let mut known = self.0.lock();
         match &mut *known {
             Some(found) if found.is_looking || Instant::now() < found.next => found.standing,
@@ -106,19 +95,29 @@ fn look(table: &Table) -> Standing {
 }
 
 /// How the instances of one pattern stand.
-pub(super) fn count(members: &Instances<Arc<Member>>) -> Counts {
+pub(crate) fn count(members: &Instances<Arc<Member>>) -> Counts {
     let now = since_start(tokio::time::Instant::now());
     let mut counts = Counts::default();
     for member in members {
-        let name = match member.instance.state() {
-            RouteState::Ready if member.figures.condition(now) != Condition::In => "ejected",
-            state => state.name(),
-        };
-        if let Some(at) = STATES.iter().position(|state| *state == name) {
+        let is_in = member.figures.condition(now) == Condition::In;
+        let state = state(member.instance.state(), is_in);
+        if let Some(at) = State::ALL.iter().position(|known| *known == state) {
             counts[at] += 1;
         }
     }
     counts
+}
+
+fn state(state: RouteState, is_in: bool) -> State {
+    match state {
+        RouteState::Ready if !is_in => State::Ejected,
+        RouteState::Ready => State::Ready,
+        RouteState::Leaving => State::Leaving,
+        RouteState::Lost => State::Lost,
+        RouteState::Suspect => State::Suspect,
+        RouteState::Unreachable => State::Unreachable,
+        RouteState::Unrecognised => State::Unrecognised,
+    }
 }
 
 #[cfg(test)]
@@ -127,8 +126,10 @@ mod tests {
 
     #[test]
     fn every_state_of_an_instance_is_counted() {
-        for state in RouteState::ALL {
-            assert!(STATES.contains(&state.name()), "{state}");
+        for known in RouteState::ALL {
+            let counted = state(known, true);
+            assert!(State::ALL.contains(&counted), "{known}");
+            assert_eq!(counted.name(), known.name());
         }
     }
 }
