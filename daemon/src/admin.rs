@@ -7,6 +7,7 @@
 //! on connections, their lives, their headers and their bodies.
 
 mod api;
+mod events;
 mod exposition;
 mod guard;
 mod health;
@@ -26,6 +27,7 @@ use crate::{
     census::Census, lag::Pulse, listen::http::HttpContext, meters, session::SessionContext,
 };
 
+use events::feed::Feed;
 use sums::Summing;
 
 /// What is asked about.
@@ -38,6 +40,7 @@ pub struct AdminContext {
     accepting: CancellationToken,
     census: Arc<Census>,
     sums: Summing,
+    feed: Feed,
 }
 
 /// The listener's thread; it ends when it is told to.
@@ -62,6 +65,7 @@ impl AdminContext {
             accepting,
             census: Arc::default(),
             sums: Summing::default(),
+            feed: Feed::default(),
         }
     }
 

@@ -169,6 +169,28 @@ impl History {
             .await
     }
 
+    /// The number that the next change will have: higher than that of every earlier one.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.kept.lock().next
+    }
+
+    /// The latest changes, so many at most, the earliest of them first.
+    ///
+    /// # Errors
+    ///
+    /// If the node is stopping.
+    pub async fn latest(self: &Arc<Self>, most: usize) -> Result<Vec<RouteChange>, Failure> {
+        self.read(move |chunks| {
+            let chunks = chunks.iter().rev();
+            let changes = chunks.flat_map(|chunk| chunk.latest_first());
+            let mut latest: Vec<_> = changes.take(most).collect();
+            latest.reverse();
+            Ok(latest)
+        })
+        .await
+    }
+
     /// Where calls of a subject went at a time, if that is known.
     ///
     /// # Errors

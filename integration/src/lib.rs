@@ -35,6 +35,7 @@ mod service;
 mod status;
 mod tcp_proxy;
 mod udp_proxy;
+mod viewer;
 mod wait;
 mod warm;
 
@@ -68,6 +69,7 @@ pub use service::{ServiceBuilder, ServiceProcess};
 pub use status::{is_in_step, until_status};
 pub use tcp_proxy::{TcpProxy, Way};
 pub use udp_proxy::UdpProxy;
+pub use viewer::{Event, Viewer};
 pub use wait::{PATIENCE, until};
 pub use warm::warm;
 

@@ -136,6 +136,6 @@ fn parse_instance(text: &str) -> Option<InstanceId> {
     Some(InstanceId(number.to_be_bytes()))
 }
 
-fn bad_request(message: &str) -> Problem {
+pub(super) fn bad_request(message: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, message.to_owned())
 }

@@ -19,9 +19,10 @@ const STALLED: Duration = Duration::from_secs(5);
 const DEAD: Duration = Duration::from_secs(60);
 
 /// One thing that is looked at, and what is wrong with it.
-struct Check {
-    name: &'static str,
-    wrong: Option<String>,
+#[derive(PartialEq)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) wrong: Option<String>,
 }
 
 /// Whether the node can go on
@@ -61,7 +62,7 @@ fn liveness(context: &AdminContext) -> Vec<Check> {
 }
 
 /// What serves this has begun after the listeners, and they after the routes were read.
-fn readiness(context: &AdminContext) -> Vec<Check> {
+pub(super) fn readiness(context: &AdminContext) -> Vec<Check> {
     let is_accepting = !context.accepting.is_cancelled();
     let is_staying = !context.session.sessions.move_instances.is_cancelled();
     vec![

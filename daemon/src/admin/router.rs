@@ -15,6 +15,7 @@ use utoipa::OpenApi;
 use super::{
     AdminContext,
     api::{self, Problem},
+    events,
     exposition::Format,
     guard::guard,
     health, page,
@@ -53,6 +54,7 @@ pub(super) fn is_open(path: &str) -> bool {
         metrics,
         openapi,
         api::status,
+        events::events,
         api::call::call,
         api::routes::routes,
         api::tree::tree,
@@ -63,6 +65,7 @@ pub(super) fn is_open(path: &str) -> bool {
         api::log_level::set_log_level,
         api::log_level::post_log_level,
     ),
+    components(schemas(events::StatusEvent, events::RoutesEvent, events::ActivityEvent, events::ChangesEvent)),
     modifiers(&Tokens),
     security((), ("token" = [])),
 )]
@@ -79,7 +82,7 @@ impl utoipa::Modify for Tokens {
     }
 }
 
-fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 14] {
+fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 15] {
     let level = get(api::log_level::log_level)
         .put(api::log_level::set_log_level)
         .post(api::log_level::post_log_level);
@@ -94,6 +97,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<AdminContext>>); 14] {
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", get(api::status)),
         ("/api/v1/routes", get(api::routes::routes)),
+        ("/api/v1/events", get(events::events)),
         ("/api/v1/tree", get(api::tree::tree)),
         ("/api/v1/instances", get(api::instances::instances)),
         ("/api/v1/explain", get(api::explain)),

@@ -13,8 +13,9 @@ use nano_http::Guard;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{AdminContext, router::router};
 
@@ -28,7 +29,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 const HEADERS_LIMIT: usize = 16 * 1024;
 
 /// After this a connection takes no further request.
-const AGE: Duration = Duration::from_secs(60);
+pub(super) const AGE: Duration = Duration::from_secs(60);
 
 /// What it has by then is to be over in this time.
 const LAST: Duration = Duration::from_secs(45);
@@ -42,6 +43,21 @@ pub(super) struct Ends {
     pub(super) from: SocketAddr,
     pub(super) is_on_loopback: bool,
     pub(super) guard: Guard,
+}
+
+/// The connection that a request came on, for who is to end it.
+#[derive(Clone)]
+pub(super) struct Hangup {
+    /// When the connection began.
+    pub(super) begun: Instant,
+    wanted: CancellationToken,
+}
+
+impl Hangup {
+    /// Ends the connection, whatever is still to be sent.
+    pub(super) fn now(&self) {
+        self.wanted.cancel();
+    }
 }
 
 /// Accepts connections for as long as it is polled.
@@ -82,9 +98,15 @@ async fn connection(stream: TcpStream, ends: Ends, router: Router) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "a connection of the admin listener ended early");
     }
+    let hangup = Hangup {
+        begun: Instant::now(),
+        wanted: CancellationToken::new(),
+    };
+    let wanted = hangup.wanted.clone();
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(hangup.clone());
         let answered = router.call(request);
         async move { Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {})) }
     });
@@ -94,15 +116,16 @@ async fn connection(stream: TcpStream, ends: Ends, router: Router) {
         .max_buf_size(HEADERS_LIMIT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let ended = match timeout(AGE, connection.as_mut()).await {
-        Ok(ended) => ended,
-        Err(_) => {
-            connection.as_mut().graceful_shutdown();
-            let last = timeout(LAST, connection.as_mut()).await;
-            last.unwrap_or(Ok(()))
+    let served = async {
+        if let Ok(ended) = timeout(AGE, connection.as_mut()).await {
+            return ended;
         }
+        connection.as_mut().graceful_shutdown();
+        let last = timeout(LAST, connection.as_mut()).await;
+        last.unwrap_or(Ok(()))
     };
-    if let Err(error) = ended {
+    let ended = wanted.run_until_cancelled(served).await;
+    if let Some(Err(error)) = ended {
         tracing::debug!(%error, "a connection of the admin listener ended");
     }
 }

@@ -4,6 +4,7 @@
 //! them share the machine's processors.
 
 mod news;
+mod page;
 mod redis_cost;
 mod scrape;
 mod start;
@@ -64,6 +65,21 @@ enum What {
         #[arg(long, default_value_t = 5_000)]
         called: usize,
     },
+    /// Viewers of the status page of a busy node that knows many patterns
+    Page {
+        /// Patterns, half of them under one root, each of the others a root
+        #[arg(long, default_value_t = 100_000)]
+        patterns: usize,
+        /// Viewers
+        #[arg(long, default_value_t = 4)]
+        viewers: usize,
+        /// How long it is measured with them, and without, in seconds
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// Measurements of each
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Sessions that look for another node when theirs has died
     Storm {
         /// Sessions
@@ -109,6 +125,12 @@ async fn measure(what: What) -> Result<()> {
         } => redis_cost::run(nodes, seconds, changes).await,
         What::Start { routes } => start::run(routes).await,
         What::Scrape { patterns, called } => scrape::run(patterns, called).await,
+        What::Page {
+            patterns,
+            viewers,
+            seconds,
+            rounds,
+        } => page::run(patterns, viewers, seconds, rounds).await,
         What::Storm { sessions } => storm::run(sessions).await,
     }
 }
