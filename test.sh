@@ -57,6 +57,22 @@ need_prometheus() {
     )
 }
 
+# What finds the mistakes of a page that keep people out of it, of the version that the tests know.
+need_axe() {
+    local folder=target/axe-core version=4.10.3
+    local sum=0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292
+    if [[ -f $folder/package/axe.min.js ]]; then
+        return
+    fi
+    echo "test.sh: unpacking axe-core into $folder"
+    mkdir -p "$folder"
+    curl -fsSL --retry 3 -o "$folder/axe-core.tgz" \
+        "https://registry.npmjs.org/axe-core/-/axe-core-$version.tgz"
+    echo "$sum  $folder/axe-core.tgz" | sha256sum --check --quiet
+    tar -xzf "$folder/axe-core.tgz" -C "$folder" package/axe.min.js package/LICENSE
+    rm "$folder/axe-core.tgz"
+}
+
 install_needs() {
     if ! command -v cargo >/dev/null; then
         echo "test.sh: cargo is missing; please install Rust, see https://rustup.rs" >&2
@@ -79,6 +95,10 @@ install_needs() {
     need_package groff groff
     # A disk that takes its time.
     need_package strace strace
+    # What shows the status page, and what tells it to.
+    need_package chromium chromium
+    need_package chromedriver chromium-driver
+    need_axe
     if ! cargo nextest --version >/dev/null 2>&1; then
         echo "test.sh: installing cargo-nextest"
         cargo install cargo-nextest --locked

@@ -6,6 +6,7 @@
 
 mod authority;
 mod booted;
+mod browser;
 mod cluster;
 mod collector;
 mod container;
@@ -41,6 +42,7 @@ mod warm;
 
 pub use authority::Authority;
 pub use booted::Booted;
+pub use browser::{Browser, axe, keys};
 pub use cluster::Cluster;
 pub use collector::Collector;
 pub use container::{Container, Engine, Run, Stages};

@@ -420,6 +420,17 @@ impl Node {
         Http::at(self.admin.expect("the node has an admin listener"))
     }
 
+    /// Where browsers find its status page.
+    ///
+    /// # Panics
+    ///
+    /// If it has no admin listener.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let admin = self.admin.expect("the node has an admin listener");
+        format!("http://127.0.0.1:{}/", admin.port())
+    }
+
     /// Its metrics of this moment.
     pub async fn scrape(&self) -> Scrape {
         let response = self.admin().get("/metrics").await;
