@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The pause after a look is so many times as long as the look.
-const SHARE: u32 = 100;
+const SHARE: u32 = 400;
 
 /// How long what was found holds without a change: instances are ejected and taken back without one.
 const HOLDS: Duration = Duration::from_secs(5);
