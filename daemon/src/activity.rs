@@ -1,6 +1,6 @@
 //! What becomes of calls by pattern, for whoever asks: what the meters have counted since the node
 //! started, and how the instances of those patterns stand. Nothing is kept between two answers; who
-//! has two of them has the [rates](rates) between.
+//! has two of them has the [rates] between.
 
 pub mod rates;
 
