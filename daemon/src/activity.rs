@@ -34,8 +34,8 @@ pub fn activity(context: &SessionContext, ask: &AskActivity) -> Result<Activity,
         let message = format!("the prefix is none: {error}");
         Failure::not_sent(Code::BadRequest, Hop::Node, message)
     })?;
-    let is_asked_for = |of: &meters::Of| match (&prefix, of) {
-        (Some(prefix), meters::Of::Pattern(pattern)) => prefix.matches(pattern.as_str()),
+    let is_asked_for = |of: &Of| match (&prefix, of) {
+        (Some(prefix), Of::Pattern(pattern)) => prefix.matches(pattern),
         (prefix, _) => prefix.is_none(),
     };
     let published = context.registry.table();
@@ -44,9 +44,9 @@ pub fn activity(context: &SessionContext, ask: &AskActivity) -> Result<Activity,
     let table = published.load();
     let mut patterns: Vec<_> = readings
         .into_iter()
-        .filter(|reading| is_asked_for(&reading.of))
-        .map(|reading| pattern(reading, &table))
-        .filter(|pattern| ask.after.as_ref().is_none_or(|after| pattern.of > *after))
+        .map(|reading| (of(&reading), reading))
+        .filter(|(of, _)| is_asked_for(of) && ask.after.as_ref().is_none_or(|after| of > after))
+        .map(|(of, reading)| pattern(of, reading, &table))
         .collect();
     patterns.sort_unstable_by(|one, other| one.of.cmp(&other.of));
     Ok(Activity {
@@ -83,12 +83,15 @@ pub(crate) fn in_flight(members: &Instances<Arc<Member>>) -> u64 {
     calls.map(u64::from).sum()
 }
 
-fn pattern(reading: Reading, table: &Table) -> PatternActivity {
-    let of = match reading.of {
+fn of(reading: &Reading) -> Of {
+    match &reading.of {
         meters::Of::Other => Of::Other,
         meters::Of::None => Of::None,
         meters::Of::Pattern(pattern) => Of::Pattern(pattern.to_string()),
-    };
+    }
+}
+
+fn pattern(of: Of, reading: Reading, table: &Table) -> PatternActivity {
     let members = match &of {
         Of::Pattern(pattern) => table.get(pattern),
         Of::Other | Of::None => None,

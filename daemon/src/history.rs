@@ -266,8 +266,14 @@ fn page(chunks: &[Arc<Chunk>], ask: &AskHistory, prefix: Option<&Pattern>) -> Pa
 /// The time, as changes have it.
 #[must_use]
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    millis(SystemTime::now())
+}
+
+/// A time as changes have it: in milliseconds since 1970.
+#[must_use]
+pub fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn bad_request(message: String) -> Failure {

@@ -3,26 +3,19 @@
 //! Fields are never changed or removed; what a later version adds travels in
 //! [`Extensions`], which a peer that does not know them passes on or ignores.
 
+mod control;
+
 use std::time::Duration;
 
+use crate::{InstanceId, codec, frame::Kind};
 use bincode::{
     BorrowDecode, Decode, Encode,
     de::Decoder,
     enc::Encoder,
     error::{DecodeError, EncodeError},
 };
-use bytes::BytesMut;
 
-use crate::{
-    Failure, InstanceId,
-    activity::{Activity, AskActivity},
-    codec,
-    explain::{Explain, Explained},
-    frame::{self, Kind},
-    history::{AskHistory, AskPast, History, Past},
-    inspect::{ListRoutes, Routes, Status},
-    rules::{CallRules, CheckPattern, Checked},
-};
+pub use control::Control;
 
 /// The protocol's version that this crate speaks.
 pub const VERSION: u16 = 1;
@@ -359,79 +352,6 @@ pub enum Direction {
     Reply,
 }
 
-/// Everything that travels on a control stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Control {
-    /// See [`Kind::Hello`].
-    Hello(Hello),
-    /// See [`Kind::Welcome`].
-    Welcome(Welcome),
-    /// See [`Kind::Register`].
-    Register(Register),
-    /// See [`Kind::Deregister`]; holds the pattern.
-    Deregister(String),
-    /// See [`Kind::Done`].
-    Done,
-    /// See [`Kind::Refused`].
-    Refused(Box<Failure>),
-    /// See [`Kind::Drain`].
-    Drain,
-    /// See [`Kind::Drained`].
-    Drained,
-    /// See [`Kind::Leaving`].
-    Leaving,
-    /// See [`Kind::AskSet`].
-    AskSet(AskSet),
-    /// See [`Kind::SetPage`].
-    SetPage(SetPage),
-    /// See [`Kind::Resolve`]; holds the subject.
-    Resolve(String),
-    /// See [`Kind::Resolved`].
-    Resolved(Resolved),
-    /// See [`Kind::Changed`].
-    Changed(Route),
-    /// See [`Kind::Forget`]; holds the subject, or the pattern that wins where the answer is
-    /// whole.
-    Forget(String),
-    /// See [`Kind::Listen`]; holds the address, host and port, if it chooses one, of at most
-    /// [`ADDRESS_LIMIT`] bytes.
-    Listen(Option<String>),
-    /// See [`Kind::Dial`].
-    Dial(Dial),
-    /// See [`Kind::ListenHttp`].
-    ListenHttp(ListenHttp),
-    /// See [`Kind::ListRoutes`].
-    ListRoutes(ListRoutes),
-    /// See [`Kind::Routes`].
-    Routes(Routes),
-    /// See [`Kind::GetStatus`].
-    GetStatus,
-    /// See [`Kind::Status`].
-    Status(Box<Status>),
-    /// See [`Kind::Explain`].
-    Explain(Explain),
-    /// See [`Kind::Explained`].
-    Explained(Box<Explained>),
-    /// See [`Kind::CallRules`].
-    CallRules(CallRules),
-    /// See [`Kind::CheckPattern`].
-    CheckPattern(CheckPattern),
-    /// See [`Kind::Checked`].
-    Checked(Box<Checked>),
-    /// See [`Kind::AskHistory`].
-    AskHistory(AskHistory),
-    /// See [`Kind::History`].
-    History(History),
-    /// See [`Kind::AskPast`].
-    AskPast(AskPast),
-    /// See [`Kind::Past`].
-    Past(Past),
-    /// See [`Kind::AskActivity`].
-    AskActivity(AskActivity),
-    /// See [`Kind::Activity`].
-    Activity(Activity),
-}
-
 /// A payload that is not what its frame's kind says.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a frame of kind {kind:?} holds no such message: {reason}")]
@@ -446,152 +366,6 @@ impl MessageError {
             kind,
             reason: reason.to_string(),
         }
-    }
-}
-
-impl Control {
-    /// Appends the message as one frame.
-    pub fn append(&self, id: u64, out: &mut BytesMut) {
-        match self {
-            Self::Hello(hello) => frame::append(out, Kind::Hello, id, |o| codec::encode(hello, o)),
-            Self::Welcome(welcome) => {
-                frame::append(out, Kind::Welcome, id, |o| codec::encode(welcome, o));
-            }
-            Self::Register(register) => {
-                frame::append(out, Kind::Register, id, |o| codec::encode(register, o));
-            }
-            Self::Deregister(pattern) => {
-                frame::append(out, Kind::Deregister, id, |o| codec::encode(pattern, o));
-            }
-            Self::Done => frame::append(out, Kind::Done, id, |_| {}),
-            Self::Refused(failure) => {
-                frame::append(out, Kind::Refused, id, |o| {
-                    codec::encode(failure.as_ref(), o);
-                });
-            }
-            Self::Drain => frame::append(out, Kind::Drain, id, |_| {}),
-            Self::Drained => frame::append(out, Kind::Drained, id, |_| {}),
-            Self::Leaving => frame::append(out, Kind::Leaving, id, |_| {}),
-            Self::AskSet(ask) => frame::append(out, Kind::AskSet, id, |o| codec::encode(ask, o)),
-            Self::SetPage(page) => {
-                frame::append(out, Kind::SetPage, id, |o| codec::encode(page, o));
-            }
-            Self::Resolve(subject) => {
-                frame::append(out, Kind::Resolve, id, |o| codec::encode(subject, o));
-            }
-            Self::Resolved(resolved) => {
-                frame::append(out, Kind::Resolved, id, |o| codec::encode(resolved, o));
-            }
-            Self::Changed(route) => {
-                frame::append(out, Kind::Changed, id, |o| codec::encode(route, o));
-            }
-            Self::Forget(subject) => {
-                frame::append(out, Kind::Forget, id, |o| codec::encode(subject, o));
-            }
-            Self::Listen(address) => {
-                frame::append(out, Kind::Listen, id, |o| codec::encode(address, o));
-            }
-            Self::Dial(dial) => frame::append(out, Kind::Dial, id, |o| codec::encode(dial, o)),
-            Self::ListenHttp(listen) => {
-                frame::append(out, Kind::ListenHttp, id, |o| codec::encode(listen, o));
-            }
-            Self::ListRoutes(list) => {
-                frame::append(out, Kind::ListRoutes, id, |o| codec::encode(list, o));
-            }
-            Self::Routes(routes) => {
-                frame::append(out, Kind::Routes, id, |o| codec::encode(routes, o));
-            }
-            Self::GetStatus => frame::append(out, Kind::GetStatus, id, |_| {}),
-            Self::Explain(explain) => {
-                frame::append(out, Kind::Explain, id, |o| codec::encode(explain, o));
-            }
-            Self::Explained(explained) => {
-                frame::append(out, Kind::Explained, id, |o| {
-                    codec::encode(explained.as_ref(), o);
-                });
-            }
-            Self::CallRules(rules) => {
-                frame::append(out, Kind::CallRules, id, |o| codec::encode(rules, o));
-            }
-            Self::CheckPattern(check) => {
-                frame::append(out, Kind::CheckPattern, id, |o| codec::encode(check, o));
-            }
-            Self::Checked(checked) => {
-                frame::append(out, Kind::Checked, id, |o| {
-                    codec::encode(checked.as_ref(), o);
-                });
-            }
-            Self::AskHistory(ask) => {
-                frame::append(out, Kind::AskHistory, id, |o| codec::encode(ask, o));
-            }
-            Self::History(history) => {
-                frame::append(out, Kind::History, id, |o| codec::encode(history, o));
-            }
-            Self::AskPast(ask) => {
-                frame::append(out, Kind::AskPast, id, |o| codec::encode(ask, o));
-            }
-            Self::Past(past) => frame::append(out, Kind::Past, id, |o| codec::encode(past, o)),
-            Self::AskActivity(ask) => {
-                frame::append(out, Kind::AskActivity, id, |o| codec::encode(ask, o));
-            }
-            Self::Activity(activity) => {
-                frame::append(out, Kind::Activity, id, |o| codec::encode(activity, o));
-            }
-            Self::Status(status) => {
-                frame::append(out, Kind::Status, id, |o| {
-                    codec::encode(status.as_ref(), o);
-                });
-            }
-        }
-    }
-
-    /// Reads a control message; `None` for a frame that has no place on a control
-    /// stream of this version and is skipped.
-    ///
-    /// # Errors
-    ///
-    /// If the payload is not what the frame's kind says.
-    pub fn parse(frame: frame::Frame<'_>) -> Result<Option<Self>, MessageError> {
-        let Some(kind) = frame.kind else {
-            return Ok(None);
-        };
-        let payload = frame.payload;
-        Ok(Some(match kind {
-            Kind::Hello => Self::Hello(whole(kind, payload)?),
-            Kind::Welcome => Self::Welcome(whole(kind, payload)?),
-            Kind::Register => Self::Register(whole(kind, payload)?),
-            Kind::Deregister => Self::Deregister(whole(kind, payload)?),
-            Kind::Done => Self::Done,
-            Kind::Refused => Self::Refused(Box::new(whole(kind, payload)?)),
-            Kind::Drain => Self::Drain,
-            Kind::Drained => Self::Drained,
-            Kind::Leaving => Self::Leaving,
-            Kind::AskSet => Self::AskSet(whole(kind, payload)?),
-            Kind::SetPage => Self::SetPage(whole(kind, payload)?),
-            Kind::Resolve => Self::Resolve(whole(kind, payload)?),
-            Kind::Resolved => Self::Resolved(whole(kind, payload)?),
-            Kind::Changed => Self::Changed(whole(kind, payload)?),
-            Kind::Forget => Self::Forget(whole(kind, payload)?),
-            Kind::Listen => Self::Listen(whole(kind, payload)?),
-            Kind::Dial => Self::Dial(whole(kind, payload)?),
-            Kind::ListenHttp => Self::ListenHttp(whole(kind, payload)?),
-            Kind::ListRoutes => Self::ListRoutes(whole(kind, payload)?),
-            Kind::Routes => Self::Routes(whole(kind, payload)?),
-            Kind::GetStatus => Self::GetStatus,
-            Kind::Status => Self::Status(Box::new(whole(kind, payload)?)),
-            Kind::Explain => Self::Explain(whole(kind, payload)?),
-            Kind::Explained => Self::Explained(Box::new(whole(kind, payload)?)),
-            Kind::CallRules => Self::CallRules(whole(kind, payload)?),
-            Kind::CheckPattern => Self::CheckPattern(whole(kind, payload)?),
-            Kind::Checked => Self::Checked(Box::new(whole(kind, payload)?)),
-            Kind::AskHistory => Self::AskHistory(whole(kind, payload)?),
-            Kind::History => Self::History(whole(kind, payload)?),
-            Kind::AskPast => Self::AskPast(whole(kind, payload)?),
-            Kind::Past => Self::Past(whole(kind, payload)?),
-            Kind::AskActivity => Self::AskActivity(whole(kind, payload)?),
-            Kind::Activity => Self::Activity(whole(kind, payload)?),
-            _ => return Ok(None),
-        }))
     }
 }
 

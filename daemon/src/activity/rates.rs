@@ -108,7 +108,7 @@ impl Counted {
         let failures = later.failures.iter().map(|(code, certainty, count)| {
             let before = failures_of(earlier, *code, *certainty);
             let key = (*code as u16, *certainty as u8);
-            (key, (*code, *certainty, count - before))
+            (key, (*code, *certainty, count.saturating_sub(before)))
         });
         Self {
             calls: later.calls() - earlier.map_or(0, Figures::calls),

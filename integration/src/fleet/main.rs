@@ -3,6 +3,7 @@
 //! Nodes and Redis are processes of their own; services and clients are in this one. All of
 //! them share the machine's processors.
 
+mod many;
 mod news;
 mod page;
 mod redis_cost;

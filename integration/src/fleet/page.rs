@@ -2,7 +2,6 @@
 //! others come and go.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -17,13 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::Result;
-
-/// Patterns of one service.
-const EACH: usize = 10_000;
-
-/// Longest wait for the patterns of one to be registered.
-const REGISTERING: Duration = Duration::from_secs(300);
+use crate::{Result, many::register};
 
 /// Patterns that are called in turn, and the pause between two calls.
 const CALLED: usize = 1_000;
@@ -49,7 +42,7 @@ pub(crate) async fn run(
     rounds: usize,
 ) -> Result<()> {
     let node = Node::start().await;
-    let _services = register(&node, patterns).await?;
+    let _services = register(&node, patterns, pattern).await?;
     let over = Arc::new(AtomicBool::new(false));
     let calls = Arc::new(AtomicU64::new(0));
     let client = Client::connect(node.options().direct(false)).await?;
@@ -63,11 +56,11 @@ pub(crate) async fn run(
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let called = (calls.load(Relaxed), Instant::now());
     for _ in 0..rounds {
-        without.push(share(&node, seconds).await?);
+        without.push(share(&node, seconds).await);
         let watching: Vec<_> = (0..viewers)
             .map(|_| tokio::spawn(watch(node.admin())))
             .collect();
-        with.push(share(&node, seconds).await?);
+        with.push(share(&node, seconds).await);
         stop(watching).await?;
     }
     let rate = (calls.load(Relaxed) - called.0) as f64 / called.1.elapsed().as_secs_f64();
@@ -84,19 +77,6 @@ pub(crate) async fn run(
         (with - without) * 100.0 / viewers as f64
     );
     Ok(())
-}
-
-async fn register(node: &Node, patterns: usize) -> Result<Vec<Service>> {
-    let mut services = Vec::new();
-    for first in (0..patterns).step_by(EACH) {
-        let mut service = Service::builder();
-        for number in first..patterns.min(first + EACH) {
-            service = service.on_raw(&pattern(number), |_, body| async move { Ok(body) });
-        }
-        let options = node.options().connect_timeout(REGISTERING);
-        services.push(service.start(options).await?);
-    }
-    Ok(services)
 }
 
 /// Under one root, or one itself, in turn.
@@ -174,22 +154,12 @@ async fn stop(watching: Vec<JoinHandle<Result<()>>>) -> Result<()> {
 }
 
 /// What the node takes of a core, on average over so many seconds.
-async fn share(node: &Node, seconds: u64) -> Result<f64> {
+async fn share(node: &Node, seconds: u64) -> f64 {
     sleep(SETTLING).await;
-    let (before, begun) = (cpu_seconds(node)?, Instant::now());
+    let (before, begun) = (node.process.processor_time(), Instant::now());
     sleep(Duration::from_secs(seconds)).await;
-    Ok((cpu_seconds(node)? - before) / begun.elapsed().as_secs_f64())
-}
-
-/// Processor time that the node has taken, as proc(5) has it.
-fn cpu_seconds(node: &Node) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", node.process.pid()))?;
-    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' '));
-    let mut times = fields.into_iter().flatten().skip(11).take(2);
-    let ticks = times.try_fold(0, |sum, ticks| {
-        Ok::<_, std::num::ParseIntError>(sum + ticks.parse::<u64>()?)
-    })?;
-    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    let took = node.process.processor_time() - before;
+    took.as_secs_f64() / begun.elapsed().as_secs_f64()
 }
 
 fn median(shares: &mut [f64]) -> f64 {

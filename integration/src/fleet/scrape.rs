@@ -2,17 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use nano_client::{Body, Client, Service};
+use nano_client::{Body, Client};
 use nano_integration::{Node, Scrape};
 use tokio::time::sleep;
 
-use crate::Result;
-
-/// Patterns of one service.
-const EACH: usize = 10_000;
-
-/// Longest wait for the patterns of one to be registered.
-const REGISTERING: Duration = Duration::from_secs(300);
+use crate::{Result, many::register};
 
 /// Pairs of scrapes, and the pause between two of them: as long as the node keeps what it has counted
 /// over all routes, so that the first of each has that counted anew.
@@ -21,15 +15,7 @@ const PAUSE: Duration = Duration::from_millis(5_500);
 
 pub(crate) async fn run(patterns: usize, called: usize) -> Result<()> {
     let node = Node::start().await;
-    let mut services = Vec::new();
-    for first in (0..patterns).step_by(EACH) {
-        let mut service = Service::builder();
-        for number in first..patterns.min(first + EACH) {
-            service = service.on_raw(&pattern(number), |_, body| async move { Ok(body) });
-        }
-        let options = node.options().connect_timeout(REGISTERING);
-        services.push(service.start(options).await?);
-    }
+    let _services = register(&node, patterns, pattern).await?;
     let client = Client::connect(node.options().direct(false)).await?;
     for number in 0..called.min(patterns) {
         client.act_raw(&pattern(number), Body::json("{}")).await?;

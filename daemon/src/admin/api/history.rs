@@ -1,9 +1,6 @@
 //! What has changed of the routes, page by page.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -15,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{AdminContext, Problem, bad_request};
 use crate::{
+    history,
     json::{ChangeObject, written_ms},
     moment,
 };
@@ -84,7 +82,6 @@ pub(crate) async fn history(
 
 /// The time that a text says, in milliseconds since 1970.
 pub(super) fn millis(text: &str) -> Result<u64, Problem> {
-    let time: SystemTime = moment::time(text).map_err(|error| bad_request(&error))?;
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    let time = moment::time(text).map_err(|error| bad_request(&error))?;
+    Ok(history::millis(time))
 }

@@ -152,37 +152,7 @@ pub(super) async fn call(
     caller.switch.look_up(subject).await;
     let retries = &context.retries;
     retries.budget.count_call(retries.begun.elapsed());
-    let mut attempts = Attempts::default();
-    if let Some(observed) = observed {
-        observed.is_on_its_way();
-    }
-    loop {
-        let failed = match call.attempt(&attempts).await {
-            Ok((answer, member)) => {
-                if let Some(observed) = observed {
-                    observed.is_given_to(&member);
-                }
-                return Ok((answer, member));
-            }
-            Err(failed) => failed,
-        };
-        if let Some(observed) = observed {
-            observed.attempt_failed(&failed.failure);
-        }
-        let next = attempts.failed(
-            failed,
-            &retries.budget,
-            retries.begun.elapsed(),
-            call.deadline.saturating_duration_since(Instant::now()),
-        );
-        match next {
-            Next::Fail(failure) => return Err(*failure),
-            Next::Again(pause) => {
-                retries.made.fetch_add(1, Relaxed);
-                sleep(pause).await;
-            }
-        }
-    }
+    call.until_answered(retries, observed).await
 }
 
 /// A call that is tried until its deadline.
@@ -230,6 +200,44 @@ impl<'r> Passed<'r> {
 }
 
 impl Call<'_> {
+    async fn until_answered(
+        &self,
+        retries: &Retries,
+        observed: &mut Option<Observed>,
+    ) -> Result<(HttpReply, Arc<Member>), Failure> {
+        let mut attempts = Attempts::default();
+        if let Some(observed) = observed {
+            observed.is_on_its_way();
+        }
+        loop {
+            let failed = match self.attempt(&attempts).await {
+                Ok((answer, member)) => {
+                    if let Some(observed) = observed {
+                        observed.is_given_to(&member);
+                    }
+                    return Ok((answer, member));
+                }
+                Err(failed) => failed,
+            };
+            if let Some(observed) = observed {
+                observed.attempt_failed(&failed.failure);
+            }
+            let next = attempts.failed(
+                failed,
+                &retries.budget,
+                retries.begun.elapsed(),
+                self.deadline.saturating_duration_since(Instant::now()),
+            );
+            match next {
+                Next::Fail(failure) => return Err(*failure),
+                Next::Again(pause) => {
+                    retries.made.fetch_add(1, Relaxed);
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
     async fn attempt(&self, attempts: &Attempts) -> Result<(HttpReply, Arc<Member>), Failed> {
         let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
