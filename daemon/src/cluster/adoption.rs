@@ -1,5 +1,5 @@
 //! HTTP routes whose owner is gone: each waits for a random time for another node to adopt
-//! it, and is then adopted here.
+//! it, and is then offered here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -34,8 +34,9 @@ pub struct Effects {
     /// Own routes that were dropped since their instance has registered them elsewhere. Its
     /// session here goes on until the calls that it still answers have ended.
     pub superseded: Vec<Key>,
-    /// HTTP routes that are this node's own from now on, to be probed.
-    pub adopted: Vec<Key>,
+    /// HTTP routes that [nobody](Boot::NOBODY) has, and that this node is to adopt. It takes one by a
+    /// local change that puts it, and leaves it to others by one that removes it.
+    pub orphaned: Vec<Key>,
     /// What a person should know.
     pub alarms: Vec<Alarm>,
 }

@@ -119,7 +119,9 @@ impl Replica {
         }
     }
 
-    /// Adopts the HTTP routes that waited long enough and that are in no live set.
+    /// Offers the HTTP routes that waited long enough and that are in no live set. Nothing of them is
+    /// told to others before the node has taken them: a set that had one for a moment would keep
+    /// others from adopting it.
     pub(super) fn adopt_due(&mut self, now: Duration) {
         while let Some(key) = self.adoption.next_due(now) {
             let holders = self.view.holders(&key).iter();
@@ -128,11 +130,10 @@ impl Replica {
             let is_live = others.any(|holder| !self.view.is_suspect(*holder));
             if is_held && !is_live {
                 self.await_adoption(now, key);
-            } else if let Some(record) = self.remove_foreign(Boot::NOBODY, &key)
-                && !is_held
-            {
-                self.put_own(&key, &record);
-                self.output.effects.adopted.push(key);
+            } else if is_held {
+                self.remove_foreign(Boot::NOBODY, &key);
+            } else if !self.view.holders(&key).is_empty() {
+                self.output.effects.orphaned.push(key);
             }
         }
     }
@@ -188,7 +189,7 @@ impl Replica {
         self.output.effects.store.push(put);
     }
 
-    fn remove_foreign(&mut self, boot: Boot, key: &Key) -> Option<Record> {
+    pub(super) fn remove_foreign(&mut self, boot: Boot, key: &Key) -> Option<Record> {
         let before = self.view.remove(boot, key)?;
         let key = key.clone();
         self.output

@@ -320,7 +320,10 @@ impl Replica {
         for (key, record) in changes {
             match record {
                 Some(record) => self.on_local_put(key, &record),
-                None => self.remove_own(&key),
+                None => {
+                    self.remove_foreign(Boot::NOBODY, &key);
+                    self.remove_own(&key);
+                }
             }
         }
     }
@@ -332,7 +335,10 @@ impl Replica {
         if is_older {
             self.remove_own(&key);
             self.output.effects.superseded.push(key);
-        } else if self.rules.http_always_written || !is_known {
+            return;
+        }
+        let was_orphan = self.remove_foreign(Boot::NOBODY, &key).is_some();
+        if self.rules.http_always_written || !is_known || was_orphan {
             self.put_own(&key, record);
         }
     }

@@ -44,17 +44,15 @@ impl Actor {
         }
         self.recorder.mute(was_muted);
         self.recorder.moved();
-        let mut not_taken = Vec::new();
-        for (key, record) in seen.adopted {
-            if !self.adopt(&key, &record, &mut changes) {
-                not_taken.push((key, None));
-            }
-        }
+        let adopted = seen.orphaned.into_iter().map(|(key, record)| {
+            let is_own = self.adopt(&key, &record, &mut changes);
+            (key, is_own.then_some(record))
+        });
+        // It was other nodes that said so.
+        self.local = adopted.collect();
         // A loss is logged, and costs no more than a route that is suspect after a restart.
         let _ = self.make_durable(&changes);
         self.publish();
-        // It was other nodes that said so.
-        self.local = not_taken;
         if let Some(membership) = &mut self.membership {
             membership.shown();
         }

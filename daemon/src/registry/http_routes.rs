@@ -90,10 +90,9 @@ impl Actor {
         self.replicate();
     }
 
-    /// Takes over a route whose node is gone; other nodes are told by the replica. False if it is not
-    /// to be had.
+    /// Takes over a route whose node is gone. False if it is not to be had: it is left to others then.
     pub(super) fn adopt(&mut self, key: &Key, record: &Record, changes: &mut Vec<Change>) -> bool {
-        let Some((address, policy)) = membership::adopted(key, record) else {
+        let Some((address, policy)) = membership::orphaned(key, record) else {
             return false;
         };
         let membership = self.membership.as_ref();

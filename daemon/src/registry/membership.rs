@@ -94,8 +94,8 @@ pub(super) struct Seen {
     pub(super) superseded: Vec<Key>,
     /// Routes of which no own member shows: who does, if any.
     pub(super) elsewhere: Vec<(Key, Option<Member>)>,
-    /// HTTP routes that are own ones from now on.
-    pub(super) adopted: Vec<(Key, Record)>,
+    /// HTTP routes that nobody has, to be adopted.
+    pub(super) orphaned: Vec<(Key, Record)>,
 }
 
 /// What a record says beside its incarnation.
@@ -112,7 +112,7 @@ impl Seen {
         self.store.is_empty()
             && self.superseded.is_empty()
             && self.elsewhere.is_empty()
-            && self.adopted.is_empty()
+            && self.orphaned.is_empty()
     }
 }
 
@@ -303,10 +303,10 @@ impl Membership {
             tracing::warn!(%boot, "a node is gone, and its routes with it");
         }
         effects.alarms.iter().for_each(tell);
-        for key in effects.adopted {
-            let own = self.replica.view().set(self.own);
-            if let Some(record) = own.and_then(|own| own.get(&key)) {
-                seen.adopted.push((key.clone(), record.clone()));
+        for key in effects.orphaned {
+            let orphans = self.replica.view().set(Boot::NOBODY);
+            if let Some(record) = orphans.and_then(|orphans| orphans.get(&key)) {
+                seen.orphaned.push((key.clone(), record.clone()));
             }
         }
         seen.superseded.extend(effects.superseded);
@@ -448,7 +448,7 @@ fn http_address(key: &Key, identity: &str) -> Option<HttpAddress> {
 }
 
 /// What an HTTP route of another node's, which is gone, says.
-pub(super) fn adopted(key: &Key, record: &Record) -> Option<(HttpAddress, Policy)> {
+pub(super) fn orphaned(key: &Key, record: &Record) -> Option<(HttpAddress, Policy)> {
     let Payload {
         identity, policy, ..
     } = payload(record)?;

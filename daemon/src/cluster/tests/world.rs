@@ -280,6 +280,20 @@ impl World {
             self.queue.push(self.now + LIMIT, gone);
             self.after(1..20, Event::Dials(origin, ticket, dial));
         }
+        self.adopt(origin, output.effects.orphaned);
+    }
+
+    fn adopt(&mut self, origin: Origin, orphaned: Vec<Key>) {
+        let Some(running) = self.running_mut(origin).filter(|_| !orphaned.is_empty()) else {
+            return;
+        };
+        let orphans = running.replica.view().set(Boot::NOBODY);
+        let records = orphaned.into_iter().map(|key| {
+            let record = orphans.and_then(|orphans| orphans.get(&key)).cloned();
+            (key, record)
+        });
+        let taken = Input::Local(records.collect());
+        self.give(origin, taken);
     }
 
     fn store(&mut self, origin: Origin, changes: Vec<StoreChange>) {
