@@ -30,6 +30,25 @@ async fn answered(node: &Node, subject: &str, status: u16) -> Response {
     .await
 }
 
+/// Registers a service, which need not be there.
+async fn register(node: &Node, pattern: &str, address: &str) {
+    let body = json!({"Pattern": pattern, "ServiceAddress": address}).to_string();
+    let request = format!(
+        "POST /register HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(node.http().send(&request).await.status, 200);
+}
+
+/// Waits until a node shows a pattern.
+async fn shows(client: &Client, pattern: &str) {
+    until("the pattern to be shown", async || {
+        let explained = client.explain(pattern).await.ok()?.node.ok()?;
+        explained.winner.map(drop)
+    })
+    .await;
+}
+
 async fn killed_and_back(mut node: Node) -> Node {
     node.process.kill().await;
     node.start_again().await
@@ -196,12 +215,7 @@ async fn every_node_calls_it_and_one_takes_it_over() {
         answered(node, "a:1", 200).await;
     }
     // Registered at a second node, it is still one instance.
-    let body = json!({"Pattern": "a:1", "ServiceAddress": service.address.to_string()}).to_string();
-    let request = format!(
-        "POST /register HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    assert_eq!(cluster.nodes[1].http().send(&request).await.status, 200);
+    register(&cluster.nodes[1], "a:1", &service.address.to_string()).await;
     let client = cluster.client(2).await;
     assert_eq!(states(&client).await, ["ready"]);
     cluster.nodes[0].process.kill().await;
@@ -222,6 +236,38 @@ async fn every_node_calls_it_and_one_takes_it_over() {
     .await;
     let last = killed_and_back(cluster.nodes.remove(2)).await;
     answered(&last, "a:1", 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loopback_of_another_machine_is_left_alone() {
+    // All are on one machine here, so a node that tried would reach the service.
+    let mut cluster = Cluster::start_with(3, |number, node| {
+        node.flag(
+            "--advertise",
+            ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.1:2"][number],
+        )
+    })
+    .await;
+    let [near, far, beside] = [0, 1, 2];
+    let service = GoService::named(cluster.nodes[near].http, "a:1", "one").await;
+    answered(&cluster.nodes[near], "a:1", 200).await;
+    answered(&cluster.nodes[beside], "a:1", 200).await;
+    // Routes come in the order in which they were registered: who has this has the other.
+    register(&cluster.nodes[near], "b:1", "10.255.255.1:9").await;
+    let client = cluster.client(far).await;
+    shows(&client, "b:1").await;
+    assert_eq!(ask(&cluster.nodes[far], "a:1").await.status, 404);
+
+    cluster.nodes[near].process.kill().await;
+    cluster.nodes[beside].process.kill().await;
+    let accepted = service.accepted();
+    cluster.nodes[far].process.says("is not taken over").await;
+    assert_eq!(ask(&cluster.nodes[far], "a:1").await.status, 404);
+    assert_eq!(service.accepted(), accepted);
+    // The other route was for all, and is its own now.
+    shows(&client, "b:1").await;
+    cluster.start_again(near).await;
+    answered(&cluster.nodes[near], "a:1", 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -678,6 +678,43 @@ async fn routes_of_other_nodes_are_subject_to_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_of_a_dead_node_is_taken_over_by_whom_the_rules_let() {
+    let rules = RulesFile::new("[[own]]\nprefix = \"a:1\"\nidentity = \"service/owner\"\n");
+    let mut cluster = Cluster::start_with(3, |number, node| match number {
+        1 => node.flag("--rules", rules.path().display()),
+        _ => node,
+    })
+    .await;
+    let [registered_at, ruled, open] = [0, 1, 2];
+    let _service = GoService::named(cluster.nodes[registered_at].http, "a:1", "one").await;
+    let status = async |node: &Node| node.http().post(&json!({"Pattern": "a:1"})).await.status;
+    until("the route at the open node", async || {
+        (status(&cluster.nodes[open]).await == 200).then_some(())
+    })
+    .await;
+    let client = cluster.client(ruled).await;
+    let withheld = until_status(&client, "a withheld route", |it| it.added.withheld == 1);
+    withheld.await;
+    // Only the ruled node can take it over, and does not; then the other can.
+    cluster.nodes[open].process.signal(Signal::STOP);
+    cluster.nodes[registered_at].process.kill().await;
+    let _said = cluster.nodes[ruled].process.says("is not taken over").await;
+    cluster.nodes[open].process.signal(Signal::CONT);
+    let _said = cluster.nodes[open]
+        .process
+        .says("took over the route")
+        .await;
+    assert_eq!(status(&cluster.nodes[ruled]).await, 404);
+    assert_eq!(status(&cluster.nodes[open]).await, 200);
+
+    // It is the open node's own: there again without the others.
+    cluster.nodes[open].process.kill().await;
+    cluster.start_again(open).await;
+    assert_eq!(status(&cluster.nodes[open]).await, 200);
+    assert_eq!(status(&cluster.nodes[ruled]).await, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_can_be_checked_beforehand() {
     let scene = Scene::start(OPEN).await;
     let _sum = scene
