@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use nano_client::{Client, Code};
-use nano_integration::{Load, Node, NodeBuilder, Notices, PATIENCE, until};
+use nano_client::{Body, Client, Code, Service};
+use nano_integration::{Load, Node, NodeBuilder, Notices, PATIENCE, nanod, until};
 use nix::sys::ptrace;
 use rustix::{
     process::Signal,
@@ -400,4 +400,30 @@ async fn limits_and_the_drain_change_while_the_node_runs() {
     let failure = held.await.unwrap().unwrap_err();
     assert_eq!(failure.code, Code::ConnectionLost);
     assert!(said.contains("cutting off what is left"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_that_has_ended_is_not_waited_for() {
+    let mut node = Node::builder().flag("--drain-ms", 3_000).start().await;
+    let echo = Service::builder().on_raw("bench:echo", |_, body: Body| async move { Ok(body) });
+    let _echo = echo.start(node.options()).await.unwrap();
+    let mut bench = nanod();
+    bench.args([
+        "bench",
+        "call",
+        "--in-flight",
+        "8",
+        "--seconds",
+        "1",
+        "--json",
+    ]);
+    bench.args(["--node", &node.quic.to_string(), "--state"]);
+    let output = bench.arg(node.state()).output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["calls"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["errors"], json!({}));
+    node.process.signal(Signal::TERM);
+    let (status, said) = node.process.last_words().await;
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("the time to stop is over"), "{said}");
 }

@@ -124,6 +124,7 @@ async fn load(call: BenchCall) -> Result<(), BenchError> {
         errors: errors.clone(),
     };
     print(&report, call.json);
+    client.close().await;
     Ok(())
 }
 
