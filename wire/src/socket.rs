@@ -13,7 +13,7 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::transport::Close;
+use crate::transport::{self, Close};
 
 /// Bytes asked of the kernel for each of a socket's two buffers. A burst that finds the
 /// buffer full is dropped and waits for a timer to be sent again.
@@ -162,6 +162,6 @@ pub fn open_endpoint(local: IpAddr, server: Option<ServerConfig>) -> io::Result<
     if let Some(shortfall) = bound.shortfall() {
         tracing::debug!("{shortfall}");
     }
-    let config = EndpointConfig::default();
+    let config = transport::endpoint(EndpointConfig::default());
     Endpoint::new(config, server, bound.socket, Arc::new(TokioRuntime))
 }

@@ -2,13 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{TransportConfig, VarInt};
+use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
 use rustls_pki_types::CertificateDer;
 
 use crate::lane::MAX_LANES;
 
 /// Unread bytes that one stream may hold at its receiver.
 pub const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Largest datagram, in bytes of UDP payload, that is looked for on a path (RFC 8899). Loopback and
+/// networks of jumbo frames carry it, and each datagram costs about the same whatever its size.
+///
+/// Not more, since quinn hands over [`BATCH`] at a time.
+pub const LARGEST_DATAGRAM: u16 = 6_500;
+
+/// Bytes that may be under way before the first is acknowledged: 10 of the largest datagrams, as RFC
+/// 9002 (7.2) has it for those of up to 1,472 bytes. With its 14,720 bytes the probes for larger ones
+/// would be all that is under way, and hold up even the word that a connection is closed.
+const INITIAL_WINDOW: u64 = 10 * LARGEST_DATAGRAM as u64;
+
+/// Datagrams that quinn hands to the kernel at most as one (`UDP_SEGMENT`). Together they are one UDP
+/// payload: of more than that can hold the kernel takes none, and quinn-udp counts all of them as sent.
+const BATCH: usize = 10;
+
+/// Most bytes that a UDP payload holds over IPv4.
+const UDP_PAYLOAD: usize = 65_507;
+
+const _: () = assert!(LARGEST_DATAGRAM as usize * BATCH <= UDP_PAYLOAD);
 
 /// Bodies on streams of their own that one side may send at a time.
 pub const MAX_BODY_STREAMS: u32 = 128;
@@ -62,14 +82,29 @@ pub fn peer_certificates(connection: &quinn::Connection) -> Vec<CertificateDer<'
     shown.map_or_else(Vec::new, |certificates| *certificates)
 }
 
-/// The settings, the same for nodes, services and clients.
+/// The settings of what a socket takes, the same for nodes, services and clients.
+#[must_use]
+pub fn endpoint(mut config: EndpointConfig) -> EndpointConfig {
+    config
+        .max_udp_payload_size(LARGEST_DATAGRAM)
+        .expect("it is between 1,200 and 65,527 bytes");
+    config
+}
+
+/// The settings of a connection, the same for nodes, services and clients.
 #[must_use]
 pub fn config() -> Arc<TransportConfig> {
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW);
+    let mut datagrams = MtuDiscoveryConfig::default();
+    datagrams.upper_bound(LARGEST_DATAGRAM);
     let idle = quinn::IdleTimeout::try_from(IDLE_TIMEOUT)
         .expect("ten seconds fit into a QUIC idle timeout");
     let mut config = TransportConfig::default();
     config
         .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(congestion))
+        .mtu_discovery_config(Some(datagrams))
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))

@@ -3,7 +3,7 @@ use nano_wire::{
     Certainty, Code,
     frame::{INLINE_BODY_LIMIT, Kind},
     lane::{BodyError, OutBody, Reason},
-    transport::{MAX_BODY_STREAMS, STREAM_WINDOW},
+    transport::{LARGEST_DATAGRAM, MAX_BODY_STREAMS, STREAM_WINDOW},
 };
 use quinn::{ReadError, VarInt};
 
@@ -27,6 +27,27 @@ async fn a_body_over_the_inline_limit_comes_back_as_it_went() {
     }
     soon(caller.link.own_calls_ended()).await;
     soon(instance.link.peer_calls_ended()).await;
+}
+
+/// Also that the kernel takes as many of them at a time as it is handed.
+#[tokio::test]
+async fn datagrams_grow_to_the_largest_that_the_path_carries() {
+    /// The search ends within so many bytes.
+    const CLOSE_ENOUGH: u16 = 20;
+    let (caller, _instance) = pair().await;
+    let path = || caller.link.connection().stats().path;
+    let echo = async || caller.call(ECHO, pattern(LARGE)).outcome().await;
+    soon(async {
+        while path().current_mtu < LARGEST_DATAGRAM - CLOSE_ENOUGH {
+            echo().await;
+        }
+    })
+    .await;
+    let before = path();
+    echo().await;
+    let sent = path().sent_packets - before.sent_packets;
+    let lost = path().lost_packets - before.lost_packets;
+    assert!(lost < sent / 4, "{lost} of {sent} were lost");
 }
 
 /// Frames and streams of a connection are then read by several threads at a time.

@@ -328,7 +328,8 @@ fn endpoint(server: Option<ServerConfig>) -> Endpoint {
     let address = (Ipv4Addr::LOCALHOST, 0).into();
     let socket = socket::bind_udp(address, false).unwrap().socket;
     let runtime = Arc::new(TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), server, socket, runtime).unwrap()
+    let config = transport::endpoint(EndpointConfig::default());
+    Endpoint::new(config, server, socket, runtime).unwrap()
 }
 
 /// Waits for what has to happen.
