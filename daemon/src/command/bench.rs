@@ -114,17 +114,8 @@ async fn load(call: BenchCall) -> Result<(), BenchError> {
     end.store(true, Ordering::Relaxed);
     let elapsed = begun.elapsed();
     callers.join_all().await;
-    let Tally { latencies, errors } = &*tally.lock();
-    let report = Report {
-        calls: latencies.len(),
-        calls_per_s: latencies.len() as f64 / elapsed.as_secs_f64(),
-        p50_us: latencies.value_at_quantile(0.5),
-        p99_us: latencies.value_at_quantile(0.99),
-        p999_us: latencies.value_at_quantile(0.999),
-        errors: errors.clone(),
-    };
-    print(&report, call.json);
     client.close().await;
+    print(&tally.lock().report(elapsed), call.json);
     Ok(())
 }
 
@@ -180,6 +171,18 @@ impl Tally {
         match outcome {
             Ok(_) => self.latencies.saturating_record(latency.as_micros() as u64),
             Err(failure) => *self.errors.entry(failure.code.name()).or_insert(0) += 1,
+        }
+    }
+
+    fn report(&self, elapsed: Duration) -> Report {
+        let latencies = &self.latencies;
+        Report {
+            calls: latencies.len(),
+            calls_per_s: latencies.len() as f64 / elapsed.as_secs_f64(),
+            p50_us: latencies.value_at_quantile(0.5),
+            p99_us: latencies.value_at_quantile(0.99),
+            p999_us: latencies.value_at_quantile(0.999),
+            errors: self.errors.clone(),
         }
     }
 
