@@ -93,6 +93,8 @@ install_needs() {
     # A pseudo-terminal, and what manual pages are set with.
     need_package script bsdutils
     need_package groff groff
+    # What counts instructions.
+    need_package valgrind valgrind
     # A disk that takes its time.
     need_package strace strace
     # What shows the status page, and what tells it to.
