@@ -93,6 +93,11 @@ install_needs() {
     # A pseudo-terminal, and what manual pages are set with.
     need_package script bsdutils
     need_package groff groff
+    # What nodes are compared with, what loads them, and what loses packets.
+    need_package nats-server nats-server
+    need_package nginx nginx
+    need_package wrk wrk
+    need_package iptables iptables
     # What counts instructions.
     need_package valgrind valgrind
     # A disk that takes its time.

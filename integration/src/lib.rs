@@ -62,7 +62,9 @@ pub use process::Process;
 pub use prometheus::{Alert, Prometheus, Rule, Sample, promtool};
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
-pub use redis_server::{RedisCertificates, RedisServer, RedisServerBuilder, write_private};
+pub use redis_server::{
+    RedisCertificates, RedisServer, RedisServerBuilder, free_port, write_private,
+};
 pub use registrar::{Registered, Registrar};
 pub use routes::{SOON, Table, all_hear, all_list, ask, named, settled, table};
 pub use rules_file::RulesFile;

@@ -64,6 +64,29 @@ impl Namespaces {
         within(&self.near, command)
     }
 
+    /// A command that is run in the far network.
+    #[must_use]
+    pub fn far(&self, command: &Command) -> Command {
+        within(&self.far, command)
+    }
+
+    /// Has the wire lose such a share of its packets, from 0 to 1, in either direction. None of
+    /// them carries several, as they may between namespaces, so that each is one on a real wire.
+    /// `false`, and a word about it, if the kernel or iptables cannot do that.
+    #[must_use]
+    pub fn lose(&self, share: f64) -> bool {
+        let rule =
+            format!("-A INPUT -i wire -m statistic --mode random --probability {share} -j DROP");
+        let loses = [&self.near, &self.far].into_iter().all(|name| {
+            try_ip(&format!("-n {name} link set dev wire gso_max_segs 1"))
+                && try_ip(&format!("netns exec {name} iptables {rule}"))
+        });
+        if !loses {
+            eprintln!("skipped: the kernel or iptables cannot lose packets (see above)");
+        }
+        loses
+    }
+
     /// Does something from the far network: every socket that it opens is of that one.
     ///
     /// # Panics
@@ -122,7 +145,12 @@ pub(crate) fn enter(namespace: &str) {
 }
 
 pub(crate) fn ip(arguments: &str) {
+    assert!(try_ip(arguments), "ip {arguments}");
+}
+
+/// Whether it succeeded.
+fn try_ip(arguments: &str) -> bool {
     let status = StdCommand::new("ip").args(arguments.split(' ')).status();
     let status = status.expect("iproute2 is installed, as test.sh does");
-    assert!(status.success(), "ip {arguments}");
+    status.success()
 }

@@ -224,15 +224,29 @@ impl Process {
     /// If it is gone.
     #[must_use]
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
-        let stat = stat.expect("the process is still there");
-        // The name may hold anything; what follows its end begins with the third field.
-        let (_, fields) = stat
-            .rsplit_once(") ")
-            .expect("a name stands in parentheses");
-        let times = fields.split(' ').skip(11).take(2);
-        let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
-        Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
+        times(&self.pid().to_string(), OWN)
+    }
+
+    /// The same with what those have had that it has started and that still run, as the workers
+    /// of nginx.
+    ///
+    /// # Panics
+    ///
+    /// If it or one of those is gone.
+    #[must_use]
+    pub fn processor_time_with_workers(&self) -> Duration {
+        with_workers(&self.pid().to_string())
+    }
+
+    /// Processor time of the processes that this one has started and waited for (`cutime` and
+    /// `cstime` of proc(5)).
+    ///
+    /// # Panics
+    ///
+    /// If the system does not tell.
+    #[must_use]
+    pub fn processor_time_of_ended() -> Duration {
+        times("self", WAITED_FOR)
     }
 
     /// Whether each of its threads has stopped after `SIGSTOP`, which they do one by one.
@@ -265,6 +279,31 @@ impl Process {
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("every process that runs has memory") * 1024
     }
+}
+
+/// Which fields of proc(5)'s `stat` to read, counted from the one that follows the name: `utime` and
+/// `stime`, or `cutime` and `cstime`.
+const OWN: usize = 11;
+const WAITED_FOR: usize = 13;
+
+/// The sum of two processor times of a process.
+fn times(pid: &str, first: usize) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = stat.expect("the process is still there");
+    // The name may hold anything; what follows its end begins with the third field.
+    let (_, fields) = stat
+        .rsplit_once(") ")
+        .expect("a name stands in parentheses");
+    let times = fields.split(' ').skip(first).take(2);
+    let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32
+}
+
+fn with_workers(pid: &str) -> Duration {
+    let workers = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let workers = workers.expect("the process is still there");
+    let workers = workers.split_whitespace().map(with_workers);
+    times(pid, OWN) + workers.sum::<Duration>()
 }
 
 /// The ports of a process's UDP sockets over IPv4, as proc(5) tells.

@@ -236,8 +236,14 @@ pub fn write_private(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is our own");
 }
 
-/// redis-server takes no port 0: what the system just gave away is free for the moment.
-pub(crate) fn free_port() -> u16 {
+/// For programs that take no port 0, as redis-server: what the system just gave away is free for
+/// the moment.
+///
+/// # Panics
+///
+/// If the system has none.
+#[must_use]
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("the system has a port left")

@@ -17,7 +17,7 @@ const GAP: usize = 16;
 const HEAD: usize = 64;
 
 /// Colours in the order of contenders, legible on light and on dark.
-const COLOURS: [&str; 4] = ["#2f81f7", "#8b949e", "#bf8700", "#2da44e"];
+const COLOURS: [&str; 5] = ["#2f81f7", "#8b949e", "#bf8700", "#2da44e", "#a371f7"];
 
 const STYLE: &str = "\
 <style>
@@ -51,12 +51,7 @@ const FIGURES: [Figure; 2] = [
 
 /// The chart of one case.
 pub(crate) fn draw(case: Case, points: &[&Point]) -> String {
-    let mut body = text(
-        16,
-        24,
-        "title",
-        &format!("{} (100-byte bodies)", case.says()),
-    );
+    let mut body = text(16, 24, "title", case.says());
     for (figure, left) in FIGURES.iter().zip(COLUMNS) {
         body += &text(left, 48, "head", figure.title);
     }
@@ -79,7 +74,7 @@ fn height(point: &Point) -> usize {
 fn group(point: &Point, top: usize) -> String {
     let label = format!("{} {}", point.in_flight, point.case.unit());
     let mut body = text(16, top + 12, "head", &label);
-    let contenders: Vec<&Measured> = std::iter::once(&point.nanod).chain(&point.peers).collect();
+    let contenders: Vec<&Measured> = point.contenders().collect();
     for (index, measured) in contenders.iter().enumerate() {
         let y = top + (index + 1) * BAR;
         body += &text(COLUMNS[0] - 8, y + 12, "name", measured.name);

@@ -4,12 +4,14 @@
 //! A service prints `ready ADDR`, where ADDR is what its clients connect to: itself, or
 //! what stands between.
 
+mod grpc;
 mod http;
 mod nano;
 mod nats;
 mod raw_lane;
+mod tcp;
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use nano_integration::Process;
@@ -22,7 +24,8 @@ pub(crate) use nano::pattern;
 
 use crate::{
     Result,
-    load::{self, Figures},
+    load::{self, Figures, Pace},
+    place::Place,
 };
 
 /// What a client and its service speak.
@@ -30,10 +33,20 @@ use crate::{
 pub(crate) enum Protocol {
     /// The library of nanod, through a node.
     Nano,
+    /// The same, with values instead of bytes.
+    NanoJson,
+    /// The library of nanod, past the node.
+    Direct,
+    /// The same, with values instead of bytes.
+    DirectJson,
     /// The lanes of nanod, with nothing between the two.
     RawLane,
+    /// Bytes over TCP, with nothing between the two.
+    Tcp,
     /// NATS, through a server.
     Nats,
+    /// gRPC over TLS, with nothing between the two.
+    Grpc,
 }
 
 /// The threads that a process calls or serves on.
@@ -66,21 +79,21 @@ pub(crate) struct End {
 pub(crate) struct LoadArguments {
     #[command(flatten)]
     end: End,
-    /// Calls in flight
-    #[arg(long)]
-    in_flight: usize,
-    /// How long
-    #[arg(long)]
-    seconds: u64,
+    #[command(flatten)]
+    pace: Pace,
 }
 
 /// Serves until it is killed.
 pub(crate) fn serve(end: &End) -> Result<()> {
     end.threads.runtime()?.block_on(async {
         match end.protocol {
-            Protocol::Nano => nano::serve(end).await,
+            Protocol::Nano | Protocol::NanoJson | Protocol::Direct | Protocol::DirectJson => {
+                nano::serve(end).await
+            }
             Protocol::RawLane => raw_lane::serve(end).await,
+            Protocol::Tcp => tcp::serve().await,
             Protocol::Nats => nats::serve(end).await,
+            Protocol::Grpc => grpc::serve(end).await,
         }
     })
 }
@@ -102,12 +115,17 @@ pub(crate) fn load(arguments: &LoadArguments) -> Result<()> {
 }
 
 async fn drive(arguments: &LoadArguments) -> Result<Figures> {
-    let (end, in_flight) = (&arguments.end, arguments.in_flight);
-    let length = Duration::from_secs(arguments.seconds);
+    let LoadArguments { end, pace } = arguments;
+    let pace = *pace;
     match end.protocol {
-        Protocol::Nano => load::drive(nano::connect(end).await?, in_flight, length).await,
-        Protocol::RawLane => load::drive(raw_lane::connect(end).await?, in_flight, length).await,
-        Protocol::Nats => load::drive(nats::connect(end).await?, in_flight, length).await,
+        Protocol::Nano | Protocol::Direct => load::drive(nano::connect(end).await?, pace).await,
+        Protocol::NanoJson | Protocol::DirectJson => {
+            load::drive(nano::connect_typed(end).await?, pace).await
+        }
+        Protocol::RawLane => load::drive(raw_lane::connect(end).await?, pace).await,
+        Protocol::Tcp => load::drive(tcp::connect(end).await?, pace).await,
+        Protocol::Nats => load::drive(nats::connect(end).await?, pace).await,
+        Protocol::Grpc => load::drive(grpc::connect(end).await?, pace).await,
     }
 }
 
@@ -143,26 +161,35 @@ impl Protocol {
     fn name(self) -> &'static str {
         match self {
             Self::Nano => "nano",
+            Self::NanoJson => "nano-json",
+            Self::Direct => "direct",
+            Self::DirectJson => "direct-json",
             Self::RawLane => "raw-lane",
+            Self::Tcp => "tcp",
             Self::Nats => "nats",
+            Self::Grpc => "grpc",
         }
     }
 }
 
 impl End {
-    /// Starts it as a service; the process, and the end of its clients.
-    pub(crate) async fn start_service(&self) -> Result<(Process, Self)> {
-        let (process, at) = ready(&mut self.command("serve")?).await?;
+    /// Starts it as a service where routers are; the process, and the end of its clients.
+    pub(crate) async fn start_service(&self, place: &Place) -> Result<(Process, Self)> {
+        let (process, at) = ready(&mut place.near(self.command("serve")?)).await?;
         let client = Self { at, ..self.clone() };
         Ok((process, client))
     }
 
     /// The command that loads by it.
-    pub(crate) fn load_command(&self, in_flight: usize, seconds: u64) -> Result<Command> {
+    pub(crate) fn load_command(&self, pace: Pace) -> Result<Command> {
         let mut command = self.command("load")?;
         command
-            .args(["--in-flight", &in_flight.to_string()])
-            .args(["--seconds", &seconds.to_string()]);
+            .args(["--in-flight", &pace.in_flight.to_string()])
+            .args(["--body", &pace.body.to_string()])
+            .args(["--millis", &pace.millis.to_string()]);
+        if let Some(calls) = pace.calls {
+            command.args(["--calls", &calls.to_string()]);
+        }
         Ok(command)
     }
 

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use nano_integration::Process;
+
 use crate::Result;
 
 /// A program that a run needs, and where it is from.
@@ -32,17 +34,30 @@ pub(crate) struct Conditions {
     pub(crate) versions: Vec<String>,
 }
 
+/// The processes whose time counts, beside those that this one has waited for: its clients.
+pub(crate) struct Processes<'a> {
+    pub(crate) router: Option<&'a Process>,
+    pub(crate) services: Vec<&'a Process>,
+}
+
+/// What the processes of calls had of the processors.
+pub(crate) struct Cpu {
+    pub(crate) clients: Duration,
+    /// `None` where there is none.
+    pub(crate) router: Option<Duration>,
+    pub(crate) services: Duration,
+}
+
 /// Counters at one moment.
 pub(crate) struct Counters {
-    /// Processor time that a process has had.
-    cpu: Option<Duration>,
-    /// Datagrams that the machine dropped since a socket's buffer was full.
+    cpu: Cpu,
+    /// Datagrams that were dropped where routers are since a socket's buffer was full.
     drops: u64,
 }
 
 /// What happened between two moments.
 pub(crate) struct Spent {
-    pub(crate) cpu: Option<Duration>,
+    pub(crate) cpu: Cpu,
     pub(crate) drops: u64,
 }
 
@@ -102,48 +117,45 @@ fn processor() -> Result<String> {
 }
 
 impl Counters {
-    /// Reads them; `process` is whose processor time counts.
-    pub(crate) fn read(process: Option<u32>) -> Result<Self> {
+    /// Reads them.
+    pub(crate) fn read(processes: &Processes<'_>) -> Result<Self> {
+        let services = processes.services.iter();
+        let of_network = processes
+            .router
+            .map_or("self".to_owned(), |router| router.pid().to_string());
         Ok(Self {
-            cpu: process.map(cpu).transpose()?,
-            drops: drops()?,
+            cpu: Cpu {
+                clients: Process::processor_time_of_ended(),
+                router: processes.router.map(Process::processor_time_with_workers),
+                services: services.map(|service| service.processor_time()).sum(),
+            },
+            drops: drops(&format!("/proc/{of_network}/net/snmp"))?,
         })
     }
 
     /// What has happened since.
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
-        let cpu = self.cpu.zip(earlier.cpu);
+        let (now, then) = (&self.cpu, &earlier.cpu);
+        let router = now.router.zip(then.router);
         Spent {
-            cpu: cpu.map(|(now, then)| now.saturating_sub(then)),
+            cpu: Cpu {
+                clients: now.clients.saturating_sub(then.clients),
+                router: router.map(|(now, then)| now.saturating_sub(then)),
+                services: now.services.saturating_sub(then.services),
+            },
             drops: self.drops.saturating_sub(earlier.drops),
         }
     }
 }
 
-/// Processor time of a process so far: `utime` and `stime` of proc(5).
-fn cpu(process: u32) -> Result<Duration> {
-    let path = format!("/proc/{process}/stat");
-    let text = read(&path)?;
-    // The name may hold anything; what follows its end begins with the third field.
-    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    let mut fields = fields.split(' ').skip(11).map(str::parse::<u64>);
-    match (fields.next(), fields.next()) {
-        (Some(Ok(user)), Some(Ok(system))) => {
-            let ticks = rustix::param::clock_ticks_per_second();
-            Ok(Duration::from_secs(user + system) / u32::try_from(ticks)?)
-        }
-        _ => Err(format!("{path} has no processor times").into()),
-    }
-}
-
-/// `RcvbufErrors` of UDP since the machine's start.
-fn drops() -> Result<u64> {
-    let text = read("/proc/net/snmp")?;
+/// `RcvbufErrors` of UDP since the start of a machine or a network.
+fn drops(path: &str) -> Result<u64> {
+    let text = read(path)?;
     let mut lines = text.lines().filter(|line| line.starts_with("Udp: "));
     let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
     let mut counters = names.split(' ').zip(values.split(' '));
     let found = counters.find(|(name, _)| *name == "RcvbufErrors");
-    let (_, value) = found.ok_or("/proc/net/snmp has no RcvbufErrors")?;
+    let (_, value) = found.ok_or("there are no RcvbufErrors of UDP")?;
     Ok(value.parse()?)
 }
 

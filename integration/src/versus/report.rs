@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use crate::{
     Result, charts,
-    compare::{Case, Measured, Plan, Point},
+    compare::{Case, CpuPerCall, Measured, Plan, Point},
+    goals::{GOALS, Judged},
     machine::Conditions,
     peers,
 };
@@ -24,14 +25,25 @@ struct Row {
     case: &'static str,
     in_flight: usize,
     peer: &'static str,
+    body_bytes: usize,
     calls_per_s: f64,
+    p50_us: f64,
     p99_us: f64,
     peer_calls_per_s: f64,
+    peer_p50_us: f64,
     peer_p99_us: f64,
     ratio_calls: f64,
+    ratio_p50: f64,
     ratio_p99: f64,
-    /// `None` for a peer that has no router to compare it with.
-    nanod_cpu_us_per_call: Option<f64>,
+    cpu_us_per_call: CpuPerCall,
+    peer_cpu_us_per_call: CpuPerCall,
+    /// Most memory of the router in bytes, and of the peer's, if there is one.
+    peak_memory: Option<u64>,
+    peer_peak_memory: Option<u64>,
+    /// Of nanod and of the peer, in all rounds.
+    failures: [u64; 2],
+    /// Datagrams that were dropped at a full buffer, in the rounds of each.
+    drops: [u64; 2],
 }
 
 /// Runs the plan, and writes what it found.
@@ -47,6 +59,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
     write(&folder, "versus.json", &json(&points)?)?;
     for &case in &cases {
         let of_case: Vec<&Point> = points.iter().filter(|point| point.case == case).collect();
+        if of_case.is_empty() {
+            continue;
+        }
         write(&folder, &chart_name(case), &charts::draw(case, &of_case))?;
     }
     write(
@@ -54,16 +69,27 @@ pub(crate) async fn run(plan: &Plan) -> Result<()> {
         "versus.md",
         &page::write(plan, &conditions, &points),
     )?;
+    // Quick figures are none.
+    for goal in GOALS.iter().filter(|_| !plan.is_quick()) {
+        let Some(Judged { found, is_met }) = goal.judge(&points) else {
+            continue;
+        };
+        let verdict = if is_met { "met" } else { "MISSED" };
+        println!("{verdict:<6} {found:.2}, {}: {}", goal.bound(), goal.says());
+    }
     println!("written to {}", folder.display());
     Ok(())
 }
 
 /// Also tells which programs are missing, before anything is started.
 async fn versions(cases: &[Case]) -> Result<Vec<String>> {
-    let programs = cases.iter().flat_map(|case| case.programs());
-    let mut versions: Vec<String> = programs
-        .map(|program| program.version())
-        .collect::<Result<_>>()?;
+    let mut versions: Vec<String> = Vec::new();
+    for program in cases.iter().flat_map(|case| case.programs()) {
+        let version = program.version()?;
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
     versions.insert(0, peers::nanod_version().await?);
     Ok(versions)
 }
@@ -109,16 +135,32 @@ impl Row {
             case: point.case.name(),
             in_flight: point.in_flight,
             peer: peer.name,
+            body_bytes: point.case.body(),
             calls_per_s: rounded(nanod.calls_per_s, 0),
+            p50_us: rounded(nanod.p50_us, 0),
             p99_us: rounded(nanod.p99_us, 0),
             peer_calls_per_s: rounded(peer.calls_per_s, 0),
+            peer_p50_us: rounded(peer.p50_us, 0),
             peer_p99_us: rounded(peer.p99_us, 0),
             ratio_calls: rounded(nanod.calls_per_s / peer.calls_per_s, 3),
+            ratio_p50: rounded(nanod.p50_us / peer.p50_us, 3),
             ratio_p99: rounded(nanod.p99_us / peer.p99_us, 3),
-            nanod_cpu_us_per_call: nanod
-                .cpu_us_per_call
-                .filter(|_| peer.has_router)
-                .map(|cpu| rounded(cpu, 2)),
+            cpu_us_per_call: nanod.cpu.rounded(),
+            peer_cpu_us_per_call: peer.cpu.rounded(),
+            peak_memory: nanod.memory.map(|memory| memory.peak),
+            peer_peak_memory: peer.memory.map(|memory| memory.peak),
+            failures: [nanod.failures, peer.failures],
+            drops: [nanod.drops, peer.drops],
+        }
+    }
+}
+
+impl CpuPerCall {
+    fn rounded(self) -> Self {
+        Self {
+            client: rounded(self.client, 2),
+            router: self.router.map(|router| rounded(router, 2)),
+            service: rounded(self.service, 2),
         }
     }
 }

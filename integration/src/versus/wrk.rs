@@ -5,31 +5,58 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nano_integration::go_nano::GoHttp;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::{Result, load::BODY_SIZE};
+use crate::{
+    Result,
+    load::{BODY_SIZE, Pace},
+};
 
 /// A script of wrk, and where it posts.
 pub(crate) struct Wrk {
     script: PathBuf,
-    url: String,
+    address: String,
+    message: String,
 }
 
 impl Wrk {
     /// Posts messages to `pattern` at `address`; the script is kept in `folder`.
     pub(crate) fn new(folder: &Path, address: &str, pattern: &str) -> Result<Self> {
         let script = folder.join("post.lua");
-        let text = SCRIPT.replace("MESSAGE", &message(pattern));
+        let message = message(pattern);
+        let text = SCRIPT.replace("MESSAGE", &message);
         fs::write(&script, text).map_err(|error| format!("cannot write {script:?}: {error}"))?;
         Ok(Self {
             script,
-            url: format!("http://{address}/"),
+            address: address.to_owned(),
+            message,
         })
     }
 
-    /// The command of one round.
-    pub(crate) fn command(&self, connections: usize, seconds: u64) -> Command {
+    /// Posts the message once, since wrk does not look at answers: each is to be an echo.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let sent = self.message.clone();
+        let answer = GoHttp::default().post(&self.address, "/", sent).await?;
+        if answer.status != 200 || answer.body != self.message.as_bytes() {
+            return Err(format!(
+                "{} was no echo of {}: {answer:?}",
+                self.address, self.message
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// The command of one round, which wrk counts in whole seconds. It cannot end after so many
+    /// calls, so a round of a few takes one of them.
+    pub(crate) fn command(&self, pace: Pace) -> Command {
+        let connections = pace.in_flight;
+        let seconds = match pace.calls {
+            Some(_) => 1,
+            None => pace.millis.div_ceil(1000),
+        };
         let mut command = Command::new("wrk");
         command
             .args(["--threads", &connections.min(2).to_string()])
@@ -38,7 +65,7 @@ impl Wrk {
             .args(["--timeout", "10s"])
             .arg("--script")
             .arg(&self.script)
-            .arg(&self.url);
+            .arg(format!("http://{}/", self.address));
         command
     }
 }
@@ -53,9 +80,9 @@ function done(summary, latency)
     local errors = summary.errors
     local failures = errors.connect + errors.read + errors.write + errors.status + errors.timeout
     io.write(string.format(
-        '{"calls":%d,"calls_per_s":%.1f,"p99_us":%.1f,"failures":%d}\n',
+        '{"calls":%d,"calls_per_s":%.1f,"p50_us":%.1f,"p99_us":%.1f,"failures":%d}\n',
         summary.requests, summary.requests / summary.duration * 1e6,
-        latency:percentile(99), failures))
+        latency:percentile(50), latency:percentile(99), failures))
 end
 "#;
 

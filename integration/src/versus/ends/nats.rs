@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use super::{End, say_ready};
 use crate::{
     Result,
-    load::{BODY, Caller},
+    load::{Body, Caller},
 };
 
 pub(super) async fn serve(end: &End) -> Result<()> {
@@ -52,9 +52,11 @@ pub(super) struct NatsCaller {
 }
 
 impl Caller for NatsCaller {
-    async fn call(&self) -> Result<usize> {
-        let body = BODY.as_slice().into();
-        let answer = self.client.request(self.subject.clone(), body).await?;
-        Ok(answer.payload.len())
+    async fn call(&self, body: Body) -> Result<bool> {
+        let answer = self
+            .client
+            .request(self.subject.clone(), body.into())
+            .await?;
+        Ok(answer.payload == body)
     }
 }

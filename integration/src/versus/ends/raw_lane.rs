@@ -7,7 +7,7 @@ use nano_integration::any_address;
 use nano_tls::{Bundle, Expect, Kind, client_dir, node_dir};
 use nano_wire::{
     CallHeader, Encoding, Extensions, Failure, Hop, ReplyHeader,
-    lane::{Answer, Handler, IncomingCall, Link, LinkConfig, OutBody},
+    lane::{Answer, Handler, InBody, IncomingCall, Link, LinkConfig, OutBody},
     message::{HOPS, Limits},
     socket,
     transport::{self, Close},
@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::{End, say_ready};
 use crate::{
     Result,
-    load::{BODY, Caller},
+    load::{Body, Caller},
 };
 
 const LIMITS: Limits = Limits {
@@ -82,11 +82,17 @@ fn link(connection: Connection, hop: Hop) -> Arc<Link<Echo>> {
     Link::start(connection, config, Echo)
 }
 
+/// Who waits for an answer.
+struct Waiter {
+    sent: Body,
+    caller: oneshot::Sender<std::result::Result<bool, Failure>>,
+}
+
 /// Answers calls at once with what they carry.
 struct Echo;
 
 impl Handler for Echo {
-    type Waiter = oneshot::Sender<std::result::Result<usize, Failure>>;
+    type Waiter = Waiter;
     type Job = ();
 
     fn on_call(&self, link: &Arc<Link<Self>>, call: IncomingCall<'_>) {
@@ -95,11 +101,12 @@ impl Handler for Echo {
 
     fn on_answer(&self, waiter: Self::Waiter, answer: Answer<'_>) {
         let result = match answer {
-            Answer::Reply(_, body) => Ok(OutBody::from(body).len() as usize),
+            Answer::Reply(_, InBody::Inline(body)) => Ok(body == waiter.sent),
+            Answer::Reply(_, InBody::Streamed(_)) => Ok(false),
             Answer::Failed(failure) => Err(failure),
         };
         // A caller that is gone needs no answer.
-        let _ = waiter.send(result);
+        let _ = waiter.caller.send(result);
     }
 
     fn on_cancel(&self, (): ()) {}
@@ -112,9 +119,9 @@ pub(super) struct RawCaller {
 }
 
 impl Caller for RawCaller {
-    async fn call(&self) -> Result<usize> {
-        let (waiter, answer) = oneshot::channel();
-        let body = OutBody::Slice(&BODY);
+    async fn call(&self, sent: Body) -> Result<bool> {
+        let (caller, answer) = oneshot::channel();
+        let (body, waiter) = (OutBody::Slice(sent), Waiter { sent, caller });
         let sent = self.link.call(header(), body, Instant::now(), waiter);
         sent.map_err(|refused| format!("the lane took no call: {:?}", refused.reason))?;
         Ok(answer.await??)

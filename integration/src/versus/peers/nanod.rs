@@ -1,4 +1,4 @@
-//! nanod: one node with one data thread.
+//! nanod: one node, with one data thread where nothing else is said.
 
 use std::{fs, path::PathBuf};
 
@@ -6,10 +6,11 @@ use nano_integration::{ANY, go_nano::GoHttp, nanod};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Contender, Load};
+use super::{Contender, EITHER, Load};
 use crate::{
     Result,
     ends::{End, Protocol, Threads, pattern},
+    place::Place,
     wrk::Wrk,
 };
 
@@ -20,17 +21,50 @@ struct Ready {
     quic: String,
 }
 
-pub(super) async fn switched() -> Result<Contender> {
-    let (mut contender, ready) = start("nanod: QUIC, mutual TLS").await?;
-    let trust = trust(&contender);
-    contender
-        .serve(Protocol::Nano, &ready.quic, Some(trust))
-        .await?;
+/// Data threads of a node.
+const ONE: &str = "1";
+const TWO: &str = "2";
+
+/// Calls by this protocol, through the node or past it.
+pub(super) async fn calls(
+    name: &'static str,
+    protocol: Protocol,
+    threads: &[Threads],
+    place: &Place,
+) -> Result<Contender> {
+    let says = match protocol {
+        Protocol::NanoJson => "nanod: through a node, JSON",
+        Protocol::Direct => "nanod: direct, mutual TLS",
+        Protocol::DirectJson => "nanod: direct, JSON",
+        _ => "nanod: through a node, mutual TLS",
+    };
+    let mut contender = Contender::new(name, says)?;
+    contender.place = place.clone();
+    serve(&mut contender, protocol, threads, ONE).await?;
     Ok(contender)
 }
 
+/// Calls through a node with two data threads.
+pub(super) async fn two_data_threads() -> Result<Contender> {
+    let mut contender = Contender::new("nanod_2", "nanod: two data threads")?;
+    serve(&mut contender, Protocol::Nano, EITHER, TWO).await?;
+    Ok(contender)
+}
+
+async fn serve(
+    contender: &mut Contender,
+    protocol: Protocol,
+    threads: &[Threads],
+    data_threads: &str,
+) -> Result<()> {
+    let ready = start(contender, data_threads).await?;
+    let trust = Some(trust(contender));
+    contender.serve(protocol, threads, &ready.quic, trust).await
+}
+
 pub(super) async fn http_quic() -> Result<Contender> {
-    let (mut contender, ready) = start("nanod: HTTP to QUIC with mutual TLS").await?;
+    let mut contender = Contender::new("nanod", "nanod: HTTP to QUIC with mutual TLS")?;
+    let ready = start(&mut contender, ONE).await?;
     let service = End {
         protocol: Protocol::Nano,
         threads: Threads::One,
@@ -45,7 +79,8 @@ pub(super) async fn http_quic() -> Result<Contender> {
 }
 
 pub(super) async fn http_http() -> Result<Contender> {
-    let (mut contender, ready) = start("nanod: HTTP to HTTP, plain text").await?;
+    let mut contender = Contender::new("nanod", "nanod: HTTP to HTTP, plain text")?;
+    let ready = start(&mut contender, ONE).await?;
     let service = contender.serve_http().await?;
     let pattern = pattern(Threads::One);
     let registration = json!({ "Pattern": pattern, "ServiceAddress": service });
@@ -67,25 +102,21 @@ pub(crate) async fn version() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-async fn start(says: &'static str) -> Result<(Contender, Ready)> {
-    let mut contender = Contender::new("nanod", says)?;
+async fn start(contender: &mut Contender, data_threads: &str) -> Result<Ready> {
     let ready_file = contender.folder.path().join("ready.json");
     let mut command = nanod();
     command
-        .args(["--http", ANY, "--quic", ANY, "--admin", ANY])
-        .args(["--threads", "1"])
+        .args(["--http", ANY, "--admin", ANY])
+        .args(["--quic", &contender.place.any()])
+        .args(["--threads", data_threads])
         .arg("--state")
-        .arg(state(&contender))
+        .arg(state(contender))
         .arg("--ready-file")
         .arg(&ready_file);
-    let (pid, text) = contender
-        .start_server(&mut command, async |process| {
-            let text = fs::read_to_string(&ready_file).ok()?;
-            Some((process.pid(), text))
-        })
+    let text = contender
+        .start_server(command, async |_| fs::read_to_string(&ready_file).ok())
         .await?;
-    contender.node = Some(pid);
-    Ok((contender, serde_json::from_str(&text)?))
+    Ok(serde_json::from_str(&text)?)
 }
 
 fn state(contender: &Contender) -> PathBuf {

@@ -1,12 +1,13 @@
 //! nginx: two workers that pass HTTP on to an echo over connections that stay.
 
-use std::{fs, net::SocketAddr, path::Path};
-
-use nano_integration::ANY;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    process::Command,
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
+
+use nano_integration::free_port;
+use tokio::{net::TcpStream, process::Command};
 
 use super::{Contender, Load};
 use crate::{Result, machine::Program, wrk::Wrk};
@@ -20,7 +21,7 @@ pub(super) const PROGRAM: Program = Program {
 pub(super) async fn start() -> Result<Contender> {
     let mut contender = Contender::new("nginx", "nginx: HTTP to HTTP, plain text")?;
     let upstream = contender.serve_http().await?;
-    let address = free_address().await?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let folder = contender.folder.path().to_owned();
     let config = folder.join("nginx.conf");
     fs::write(&config, configuration(&folder, address, &upstream))?;
@@ -33,18 +34,11 @@ pub(super) async fn start() -> Result<Contender> {
         .arg("-e")
         .arg(folder.join("error.log"));
     contender
-        .start_server(&mut command, async |_| {
-            TcpStream::connect(address).await.ok()
-        })
+        .start_server(command, async |_| TcpStream::connect(address).await.ok())
         .await?;
     let wrk = Wrk::new(&folder, &address.to_string(), "bench:echo")?;
     contender.loads.push(Load::Http(wrk));
     Ok(contender)
-}
-
-/// nginx does not tell which port it was given, so one is found for it.
-async fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(ANY).await?.local_addr()?)
 }
 
 /// Connections stay open on both sides for as long as a run takes.

@@ -1,13 +1,12 @@
 //! The page: tables of medians, and what they hold for.
 
-use std::{
-    fmt::{Display, Write},
-    iter,
-};
+use std::{fmt::Display, iter};
 
 use super::chart_name;
 use crate::{
-    compare::{Case, Measured, Plan, Point},
+    compare::{Case, CpuPerCall, Measured, Memory, Plan, Point},
+    goals::{GOALS, Judged},
+    load::BODY_SIZE,
     machine::Conditions,
 };
 
@@ -16,8 +15,15 @@ pub(super) fn write(plan: &Plan, conditions: &Conditions, points: &[Point]) -> S
     page += &section("Conditions", &list(&conditions_of(plan, conditions)));
     for case in plan.cases() {
         let points: Vec<&Point> = points.iter().filter(|point| point.case == case).collect();
-        page += &section(case.says(), &tables(case, &points));
+        let text = match points.is_empty() {
+            true => {
+                "Not run: the run said why the networks that it needs cannot be made.\n".to_owned()
+            }
+            false => tables(case, &points),
+        };
+        page += &section(case.says(), &text);
     }
+    page += &section("Goals", &goals(&plan.cases(), points));
     page += &section("What went wrong", &list(&mishaps(points)));
     page += HOW_TO_RUN;
     page
@@ -35,10 +41,10 @@ const HOW_TO_RUN: &str = "
 ## How to run
 
 ```sh
-apt install nats-server nginx wrk
+apt install nats-server nginx wrk iproute2 iptables
 cargo run --release -p nano-integration --bin versus              # writes this page
 cargo run --release -p nano-integration --bin versus -- --quick   # shows that it works
-cargo run --release -p nano-integration --bin versus -- --only switched
+cargo run --release -p nano-integration --bin versus -- --only switched,direct
 ```
 ";
 
@@ -65,11 +71,18 @@ fn conditions_of(plan: &Plan, conditions: &Conditions) -> Vec<String> {
         format!("{date}; {cores} cores of {processor}; Linux {kernel}"),
         format!("`net.core.rmem_max` {receive_buffer}"),
         versions.join("; "),
-        format!("NATS client: async-nats {}", locked_version("async-nats")),
-        format!("{} rounds of {} s", plan.rounds(), plan.seconds()),
-        "bodies of 100 bytes; nanod with one data thread, nginx with two workers".to_owned(),
-        "clients and services of calls run on the kind of runtime that was faster in a trial; \
-         services of HTTP on current-thread runtimes, loaded by wrk"
+        format!(
+            "NATS client: async-nats {}; gRPC: tonic {}",
+            locked_version("async-nats"),
+            locked_version("tonic")
+        ),
+        format!("{} rounds of {} s", plan.rounds(), plan.millis() as f64 / 1000.0),
+        "bodies of 100 bytes where nothing else is said; nanod with one data thread, nginx with \
+         two workers, NATS with a limit of 8 MiB, tonic with windows of 16 MiB and messages that \
+         are bytes as they are"
+            .to_owned(),
+        "clients and services of calls run on the kind of runtime that was faster in a trial, \
+         those of `typed` on multi-thread ones; services of HTTP on current-thread runtimes, loaded by wrk"
             .to_owned(),
     ]
 }
@@ -85,33 +98,69 @@ fn locked_version(name: &str) -> &'static str {
 
 fn tables(case: Case, points: &[&Point]) -> String {
     let calls = |measured: &Measured| measured.calls_per_s;
+    let p50 = |measured: &Measured| measured.p50_us / 1000.0;
     let p99 = |measured: &Measured| measured.p99_us / 1000.0;
     let mut text = format!("![{}]({})\n", case.says(), chart_name(case));
     text += &table("Calls per second", points, |point, measured| {
         compared(point, measured, calls, 0)
     });
+    if case.body() > BODY_SIZE {
+        let mib = |measured: &Measured| calls(measured) * case.body() as f64 / f64::from(1 << 20);
+        text += &table("MiB per second, either way", points, |_, measured| {
+            format!("{:.0}", mib(measured))
+        });
+        text += &table(
+            "Memory of the router, MiB: before, and at most",
+            points,
+            |_, measured| memory(measured.memory),
+        );
+    }
+    text += &table("50th percentile, ms", points, |point, measured| {
+        compared(point, measured, p50, 2)
+    });
     text += &table("99th percentile, ms", points, |point, measured| {
         compared(point, measured, p99, 2)
     });
-    if case == Case::Switched {
+    let title = "Processor time per call, us: client + router + service";
+    text += &table(title, points, |_, measured| cpu(&measured.cpu));
+    let title = "Datagrams dropped at full socket buffers, in all rounds";
+    text += &table(title, points, |_, measured| measured.drops.to_string());
+    if !matches!(case, Case::HttpQuic | Case::HttpHttp) {
         let load = |_: &Point, measured: &Measured| measured.load.to_owned();
         text += &table("Runtime of clients and services", points, load);
-    }
-    text += "\nProcessor time of nanod per call:";
-    for point in points {
-        let cpu = point.nanod.cpu_us_per_call.unwrap_or_default();
-        let end = separator(points, point);
-        let (in_flight, unit) = (point.in_flight, case.unit());
-        let _ = write!(text, " {cpu:.1} us at {in_flight} {unit}{end}");
     }
     text
 }
 
-fn separator(points: &[&Point], point: &Point) -> &'static str {
-    let is_last = points
-        .last()
-        .is_some_and(|last| last.in_flight == point.in_flight);
-    if is_last { ".\n" } else { "," }
+fn memory(memory: Option<Memory>) -> String {
+    memory.map_or(String::new(), |Memory { before, peak }| {
+        format!("{}, {}", before >> 20, peak >> 20)
+    })
+}
+
+fn cpu(cpu: &CpuPerCall) -> String {
+    let router = cpu
+        .router
+        .map_or(String::new(), |router| format!(" + {router:.1}"));
+    format!("{:.1}{router} + {:.1}", cpu.client, cpu.service)
+}
+
+/// The goals of what was compared, and whether they are met.
+fn goals(cases: &[Case], points: &[Point]) -> String {
+    let goals = GOALS.iter().filter(|goal| cases.contains(&goal.case()));
+    let mut text = line(["what", "goal", "found", ""].into_iter());
+    text += &line(["---", "---", "---:", "---"].into_iter());
+    for goal in goals {
+        let (found, verdict) = match goal.judge(points) {
+            Some(Judged { found, is_met }) => {
+                let verdict = if is_met { "met" } else { "**missed**" };
+                (format!("{found:.2}"), verdict)
+            }
+            None => (String::new(), "not measured"),
+        };
+        text += &line([&goal.says(), &goal.bound(), &found, verdict].into_iter());
+    }
+    text
 }
 
 /// A table with a line per number in flight and a column per contender.
@@ -119,12 +168,12 @@ fn table(title: &str, points: &[&Point], cell: impl Fn(&Point, &Measured) -> Str
     let Some(first) = points.first() else {
         return String::new();
     };
-    let head = contenders(first).map(|measured| measured.says);
+    let head = first.contenders().map(|measured| measured.says);
     let mut text = format!("\n### {title}\n\n");
     text += &line(iter::once(first.case.unit()).chain(head));
-    text += &line(iter::once("---").chain(contenders(first).map(|_| "---:")));
+    text += &line(iter::once("---").chain(first.contenders().map(|_| "---:")));
     for point in points {
-        let cells = contenders(point).map(|measured| cell(point, measured));
+        let cells = point.contenders().map(|measured| cell(point, measured));
         text += &line(iter::once(point.in_flight.to_string()).chain(cells));
     }
     text
@@ -133,10 +182,6 @@ fn table(title: &str, points: &[&Point], cell: impl Fn(&Point, &Measured) -> Str
 fn line(cells: impl Iterator<Item = impl Display>) -> String {
     let cells = cells.map(|cell| format!(" {cell} |"));
     cells.fold("|".to_owned(), |line, cell| line + &cell) + "\n"
-}
-
-fn contenders(point: &Point) -> impl Iterator<Item = &Measured> {
-    iter::once(&point.nanod).chain(&point.peers)
 }
 
 /// A figure, and for a peer what nanod's is of it.
@@ -154,11 +199,11 @@ fn compared(
     format!("{own:.digits$} ({ratio:.2})")
 }
 
-/// Failed calls and lost datagrams.
+/// Failed calls.
 fn mishaps(points: &[Point]) -> Vec<String> {
     let mut lines: Vec<String> = points.iter().flat_map(mishaps_at).collect();
     if lines.is_empty() {
-        lines.push("No call failed, and no datagram was dropped at a full socket buffer.".into());
+        lines.push("No call failed.".into());
     }
     lines
 }
@@ -170,21 +215,9 @@ fn mishaps_at(point: &Point) -> Vec<String> {
         point.in_flight,
         point.case.unit()
     );
-    let mut lines = Vec::new();
-    for Measured {
-        name,
-        failures,
-        drops,
-        ..
-    } in contenders(point)
-    {
-        if *failures > 0 {
-            lines.push(format!("{at}: {failures} calls failed with {name}"));
-        }
-        if *drops > 0 {
-            let what = "datagrams dropped at full socket buffers during rounds of";
-            lines.push(format!("{at}: {drops} {what} {name}"));
-        }
-    }
-    lines
+    let failed = point.contenders().filter(|measured| measured.failures > 0);
+    let line = |Measured { name, failures, .. }: &Measured| {
+        format!("{at}: {failures} calls failed with {name}")
+    };
+    failed.map(line).collect()
 }
