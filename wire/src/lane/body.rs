@@ -41,8 +41,8 @@ const EARLY: Duration = STALL;
 /// anyway. Else a few peers that take a byte at a time would hold every stream of others.
 const SLOWEST: u64 = 32 * 1024;
 
-/// Largest piece of a body that is read at a time.
-const PIECE: usize = 64 * 1024;
+/// Pieces of a body, of a datagram each, that are read at a time.
+const PIECES: usize = 32;
 
 /// Most memory set aside for a body before any of it has come.
 const PREALLOCATE: usize = 1024 * 1024;
@@ -229,8 +229,10 @@ impl IncomingBody {
         let capacity = usize::try_from(self.length).unwrap_or(PREALLOCATE);
         let mut whole = BytesMut::with_capacity(capacity.min(PREALLOCATE));
         let mut pieces = self.into_pieces().await?;
-        while let Some(piece) = pieces.next().await? {
-            whole.extend_from_slice(&piece);
+        while let Some(pieces) = pieces.next().await? {
+            for piece in pieces {
+                whole.extend_from_slice(&mem::take(piece));
+            }
         }
         Ok(whole.freeze())
     }
@@ -247,6 +249,7 @@ impl IncomingBody {
         Ok(Pieces {
             stream,
             remaining: length,
+            read: [const { Bytes::new() }; PIECES],
             body: self,
         })
     }
@@ -263,24 +266,26 @@ impl Drop for IncomingBody {
 pub(super) struct Pieces {
     stream: RecvStream,
     remaining: u64,
+    read: [Bytes; PIECES],
     body: IncomingBody,
 }
 
 impl Pieces {
-    /// The next piece; `None` after the last one.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let piece = timeout(STALL, self.stream.read_chunk(PIECE, true))
+    /// The next pieces, as many as have come, for the caller to take; `None` after the last ones.
+    pub(super) async fn next(&mut self) -> Result<Option<&mut [Bytes]>, BodyError> {
+        let count = timeout(STALL, self.stream.read_chunks(&mut self.read))
             .await
             .map_err(|_| BodyError::Stalled)?
             .map_err(|error| BodyError::BrokenOff(error.to_string()))?;
-        match piece {
-            Some(piece) => {
-                let length = piece.bytes.len() as u64;
+        match count {
+            Some(count) => {
+                let pieces = &mut self.read[..count];
+                let length = pieces.iter().map(|piece| piece.len() as u64).sum();
                 self.remaining = self
                     .remaining
                     .checked_sub(length)
                     .ok_or(BodyError::Length(self.body.length))?;
-                Ok(Some(piece.bytes))
+                Ok(Some(pieces))
             }
             None if self.remaining == 0 => Ok(None),
             None => Err(BodyError::Length(self.body.length)),
@@ -375,13 +380,13 @@ impl BodySender {
     }
 
     async fn send_all(mut self, head: BodyHead, source: Source) -> Result<(), BodyError> {
-        self.write(head.to_frame()).await?;
+        self.write(&mut [head.to_frame()]).await?;
         match source {
-            Source::Bytes(bytes) => self.write(bytes).await?,
+            Source::Bytes(bytes) => self.write(&mut [bytes]).await?,
             Source::Relay(body) => {
                 let mut pieces = body.into_pieces().await?;
-                while let Some(piece) = pieces.next().await? {
-                    self.write(piece).await?;
+                while let Some(pieces) = pieces.next().await? {
+                    self.write(pieces).await?;
                 }
             }
         }
@@ -391,18 +396,18 @@ impl BodySender {
         Ok(())
     }
 
-    async fn write(&mut self, mut bytes: Bytes) -> Result<(), BodyError> {
-        while !bytes.is_empty() {
-            let rest = mem::take(&mut bytes);
-            let mut piece = [rest];
-            timeout(STALL, self.stream.write_chunks(&mut piece))
+    /// Takes the pieces, and sends them.
+    async fn write(&mut self, mut pieces: &mut [Bytes]) -> Result<(), BodyError> {
+        // Those that were taken are empty.
+        while let Some(first) = pieces.iter().position(|piece| !piece.is_empty()) {
+            pieces = &mut pieces[first..];
+            timeout(STALL, self.stream.write_chunks(pieces))
                 .await
                 .map_err(|_| BodyError::Stalled)?
                 .map_err(|error| match error {
                     WriteError::Stopped(_) => BodyError::Unwanted,
                     error => BodyError::BrokenOff(error.to_string()),
                 })?;
-            [bytes] = piece;
         }
         Ok(())
     }
