@@ -3,6 +3,8 @@
 //! has two of them has the [rates] between.
 
 pub mod rates;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

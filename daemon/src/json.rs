@@ -4,12 +4,15 @@
 mod change;
 mod explained;
 mod past;
+mod rate;
 mod route;
 mod status;
 
 pub use change::ChangeObject;
 pub use explained::ExplainedObject;
 pub use past::PastObject;
+pub(crate) use rate::millis;
+pub use rate::{PatternRateObject, RateObject};
 pub(crate) use route::placed;
 pub use route::{PolicyObject, RouteObject};
 pub use status::StatusObject;

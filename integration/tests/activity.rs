@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
 use nano_client::{Activity, Certainty, Client, Code, Of, PatternActivity, Service, State};
-use nano_integration::{Node, until};
+use nano_integration::{Authority, Node, RulesFile, until};
 use serde_json::{Value, json};
 
 /// A client whose calls go through the node, each once.
@@ -91,4 +91,34 @@ async fn more_patterns_than_one_answer_has_room_for_come_once_each() {
     let told: Vec<_> = told.patterns.iter().map(|one| one.of.name()).collect();
     let expected: Vec<_> = (0..PATTERNS).map(pattern).collect();
     assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_let_in_is_told_as_of_routes() {
+    // Nobody may call or register anything but the service.
+    let rules = RulesFile::new(
+        r#"default = "closed"
+
+[[register]]
+identity = "service/one"
+patterns = ["a:1"]
+"#,
+    );
+    let authority = Authority::new();
+    let node = Node::builder().authority(&authority);
+    let node = node.flag("--rules", rules.path().display()).start().await;
+    let service = Service::builder().on_raw("a:1", |_, body| async move { Ok(body) });
+    let _service = service.start(node.options_of("service/one")).await.unwrap();
+    let options = node.options_of("client/other").direct(false);
+    let other = Client::connect(options).await.unwrap();
+    assert_eq!(act(&other, "a:1", "name").await, Err(Code::Forbidden));
+    let routes = other.routes(None).unwrap().next_page().await.unwrap();
+    assert_eq!(routes.unwrap()[0].pattern, "a:1");
+    let told = other.activity(None).await.unwrap();
+    let failed: Vec<_> = told
+        .patterns
+        .iter()
+        .flat_map(|one| &one.figures.failures)
+        .collect();
+    assert_eq!(failed, [&(Code::Forbidden, Certainty::NotSent, 1)]);
 }

@@ -110,6 +110,25 @@ proptest! {
     }
 
     #[test]
+    fn figures_that_take_no_more_fit_a_frame_and_are_read(
+        patterns in vec((".{1,1024}".prop_map(Of::Pattern), figures()), 1..4),
+    ) {
+        let mut activity = Activity::default();
+        let mut room = Room::new();
+        let patterns = patterns.into_iter();
+        let patterns = patterns.map(|(of, figures)| PatternActivity { of, figures });
+        let patterns: Vec<_> = patterns.collect();
+        let mut patterns = patterns.iter().cycle();
+        while patterns.next().is_some_and(|one| activity.add(one.clone(), &mut room)) {}
+        prop_assert!(activity.patterns.len() >= 10);
+        let activity = Control::Activity(activity);
+        let mut bytes = BytesMut::new();
+        activity.append(0, &mut bytes);
+        let frames = split(&[bytes.freeze()]).unwrap();
+        prop_assert_eq!(Control::parse(frames[0].frame()), Ok(Some(activity)));
+    }
+
+    #[test]
     fn a_call_is_read_as_it_was_written(call in call(), body in vec(any::<u8>(), 0..64)) {
         let mut bytes = BytesMut::new();
         codec::encode(&call.header(), &mut bytes);

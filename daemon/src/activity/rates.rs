@@ -140,7 +140,8 @@ impl Counted {
             .collect();
         Rate {
             calls_per_s: per_second(self.calls),
-            failures_per_s: failures.iter().map(|(.., rate)| rate).sum(),
+            // A sum of none would be -0.
+            failures_per_s: failures.iter().fold(0.0, |sum, (.., rate)| sum + rate),
             failures,
             p50: quantile(0.5, &self.buckets),
             p99: quantile(0.99, &self.buckets),

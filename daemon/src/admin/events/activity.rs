@@ -1,16 +1,16 @@
 //! The calls of the last second, as a viewer wants to see them: rates come in, those that it has asked
 //! for go out, in the order that it has asked for.
 
-use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+use std::cmp::Ordering;
 
 use nano_routing::{Pattern, PatternError};
 use nano_wire::activity::Of;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::activity::{
-    Rates,
-    rates::{PatternRate, Rate},
+use crate::{
+    activity::{Rates, rates::PatternRate},
+    json::{PatternRateObject, RateObject, millis},
 };
 
 /// Patterns of an event, unless another number is asked for, and at most.
@@ -65,41 +65,6 @@ pub(in super::super) struct ActivityEvent {
     omitted: usize,
 }
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = PatternRate)]
-struct PatternRateObject {
-    /// The pattern; `other` for all that are not counted by themselves, `none` for calls that failed
-    /// before theirs was known.
-    pattern: String,
-    #[serde(flatten)]
-    rate: RateObject,
-}
-
-/// What became of calls in a period, and how their instances stood at its end.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Rate)]
-struct RateObject {
-    calls_per_s: f64,
-    failures_per_s: f64,
-    /// Half of the calls that an instance was given took no longer, in milliseconds; `null` if there was none.
-    p50_ms: Option<f64>,
-    /// Of a hundred, 99 took no longer.
-    p99_ms: Option<f64>,
-    /// Calls that were not answered.
-    in_flight: u64,
-    /// How many instances there were of each state; states without one are left out.
-    instances: BTreeMap<&'static str, u32>,
-    failures: Vec<FailureRateObject>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[schema(as = FailureRate)]
-struct FailureRateObject {
-    code: &'static str,
-    certainty: &'static str,
-    per_s: f64,
-}
-
 impl TryFrom<EventsQuery> for Wanted {
     type Error = PatternError;
 
@@ -150,46 +115,4 @@ impl ActivityEvent {
             omitted,
         }
     }
-}
-
-impl From<&PatternRate> for PatternRateObject {
-    fn from(PatternRate { of, rate }: &PatternRate) -> Self {
-        Self {
-            pattern: of.name().to_owned(),
-            rate: RateObject::from(rate),
-        }
-    }
-}
-
-impl From<&Rate> for RateObject {
-    fn from(rate: &Rate) -> Self {
-        let instances = rate.instances.iter();
-        let failures = rate.failures.iter();
-        Self {
-            calls_per_s: rounded(rate.calls_per_s),
-            failures_per_s: rounded(rate.failures_per_s),
-            p50_ms: rate.p50.map(millis),
-            p99_ms: rate.p99.map(millis),
-            in_flight: rate.in_flight,
-            instances: instances
-                .map(|(state, count)| (state.name(), *count))
-                .collect(),
-            failures: failures
-                .map(|(code, certainty, per_s)| FailureRateObject {
-                    code: code.name(),
-                    certainty: certainty.name(),
-                    per_s: rounded(*per_s),
-                })
-                .collect(),
-        }
-    }
-}
-
-fn millis(time: Duration) -> f64 {
-    rounded(time.as_secs_f64() * 1000.0)
-}
-
-/// To a thousandth: what is finer is noise, and would be most of an event.
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }
