@@ -92,6 +92,8 @@ install_needs() {
     need_package debootstrap debootstrap
     # A pseudo-terminal, and what manual pages are set with.
     need_package script bsdutils
+    # A terminal that is typed into and looked at.
+    need_package tmux tmux
     need_package groff groff
     # What nodes are compared with, what loads them, and what loses packets.
     need_package nats-server nats-server

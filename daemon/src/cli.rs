@@ -6,6 +6,7 @@
 
 mod config;
 mod tls;
+mod top;
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
@@ -18,6 +19,7 @@ pub use self::config::ConfigCommand;
 use crate::config::{CONFIG, SETTINGS, env_name, flag_name};
 
 pub use tls::Tls;
+pub use top::{Column, TopArguments};
 
 /// What was asked for.
 pub enum Ask {
@@ -37,6 +39,8 @@ pub enum Other {
     Call(Call),
     /// List the routes that a node knows, and watch them change
     Routes(Routes),
+    /// Watch the calls of a node as they come, by pattern
+    Top(TopArguments),
     /// Say why calls of a subject go where they go
     Explain(ExplainArguments),
     /// List what has changed of the routes that a node knows, the latest first
@@ -100,7 +104,7 @@ pub struct Colors {
 }
 
 /// Where the node is, and what to show it.
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub struct NodeArguments {
     /// The node's QUIC address, or those of several with commas between them
     #[arg(

@@ -15,10 +15,11 @@ mod register;
 mod routes;
 mod status;
 mod tls;
+mod top;
 
 use std::process::ExitCode;
 
-use nano_client::InstanceId;
+use nano_client::{InstanceId, Place};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -61,6 +62,7 @@ fn run_other(other: Other) -> Result<ExitCode, ExitCode> {
         Other::Routes(routes) => Ok(routes::run(routes)),
         Other::Status(status) => status::run(status),
         Other::Tls(tls) => tls::run(tls),
+        Other::Top(top) => top::run(top),
     }
 }
 
@@ -81,6 +83,15 @@ fn counted(instances: u32) -> String {
 /// As much of an instance's id as people are shown.
 fn short_id(instance: InstanceId) -> String {
     instance.to_string()[..8].to_owned()
+}
+
+/// Where an instance is connected, in words.
+fn place(place: &Place) -> String {
+    match place {
+        Place::Here => "here".to_owned(),
+        Place::Node { address, .. } => address.clone(),
+        Place::Nowhere => "nowhere".to_owned(),
+    }
 }
 
 /// Says what is wrong and fails.

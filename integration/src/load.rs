@@ -50,6 +50,12 @@ impl Load {
         Self::of(client, subject, callers, PAUSE, &json!({"Do": "name"}))
     }
 
+    /// So many callers of a subject that send one message again and again, and pause likewise.
+    #[must_use]
+    pub fn sending(client: &Client, subject: &str, callers: usize, task: &Value) -> Self {
+        Self::of(client, subject, callers, PAUSE, task)
+    }
+
     fn of(client: &Client, subject: &str, callers: usize, pause: Duration, task: &Value) -> Self {
         let answered = Arc::new(AtomicUsize::new(0));
         let end = Arc::new(AtomicBool::new(false));

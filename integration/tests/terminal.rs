@@ -8,7 +8,9 @@ use std::{
     process::{Output, Stdio},
 };
 
+use nano_client::Client;
 use nano_integration::{ANY, Node, nanod};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 const ESCAPE: &str = "\u{1b}[";
@@ -62,8 +64,9 @@ fn plain(text: &str) -> String {
 }
 
 /// Commands that print what a node knows.
-const COMMANDS: [&[&str]; 4] = [
+const COMMANDS: [&[&str]; 5] = [
     &["routes"],
+    &["top", "--once", "--interval", "0.1"],
     &["status"],
     &["explain", "role:math,cmd:sum"],
     &["register", "--check", "role:math,cmd:sum"],
@@ -74,6 +77,10 @@ async fn colours_are_for_terminals_unless_one_says_otherwise() {
     let node = Node::start().await;
     let service = node.service("one").pattern("role:math,cmd:sum");
     let _service = service.start().await;
+    // What was never called is not counted.
+    let caller = Client::connect(node.options().direct(false)).await.unwrap();
+    let message = json!({"Do": "name"});
+    let _: Value = caller.act("role:math,cmd:sum", &message).await.unwrap();
     for arguments in COMMANDS {
         let (code, shown) = on_a_terminal(&about(&node, arguments), 200).await;
         assert_eq!(code, 0, "{shown}");
@@ -115,7 +122,7 @@ async fn colours_are_for_terminals_unless_one_says_otherwise() {
             let mut json = about(&node, arguments);
             let (_, shown) = on_a_terminal(json.arg("--json"), 200).await;
             assert!(!shown.contains(ESCAPE), "{shown:?}");
-            serde_json::from_str::<serde_json::Value>(&shown).unwrap();
+            serde_json::from_str::<Value>(&shown).unwrap();
         }
     }
 }
@@ -169,7 +176,7 @@ async fn bash_completes_what_the_command_line_takes() {
     for (typed, expected) in [
         (
             "nanod ",
-            &["routes", "explain", "status", "tls", "completions"][..],
+            &["routes", "top", "explain", "status", "tls", "completions"][..],
         ),
         ("nanod ro", &["routes"]),
         ("nanod --cluster", &["--cluster-secret-file"]),
@@ -280,6 +287,7 @@ async fn manual_pages_say_what_help_says() {
             // A list keeps its lines.
             &["--watch", "suspect", "  3  no session with the node\n"],
         ),
+        ("nanod-top", &["--interval", "PageDown", "(other)"]),
         ("nanod-explain", &["near miss", "--json"]),
         ("nanod-tls-revoke", &["crl.pem"]),
         ("nanod-bench-call", &["--in-flight"]),

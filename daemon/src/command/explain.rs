@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use nano_client::{Explained, NearMiss, Pick, Place, RunnerUp, Source, Standing, Winner};
+use nano_client::{Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner};
 use nano_routing::Pattern;
 use nano_tls::short_name;
 
@@ -11,7 +11,7 @@ use super::{
     ASKED_IN_VAIN, USAGE, counted, fail, history,
     inquiry::{inquire, print},
     output::{Tone, field},
-    short_id,
+    place, short_id,
 };
 use crate::{
     cli::ExplainArguments,
@@ -94,11 +94,7 @@ fn winner_in_words(winner: &Winner, runners_up: &[RunnerUp]) -> String {
 fn standing_in_words(standing: &Standing) -> String {
     let id = short_id(standing.instance);
     let identity = short_name(&standing.identity);
-    let at = match &standing.place {
-        Place::Here => "here".to_owned(),
-        Place::Node { address, .. } => address.clone(),
-        Place::Nowhere => "nowhere".to_owned(),
-    };
+    let at = place(&standing.place);
     let calls = match standing.policy.max_concurrent {
         Some(limit) => format!("{} of {limit} calls", standing.in_flight),
         None => format!("{} calls", standing.in_flight),
@@ -126,7 +122,8 @@ fn standing_in_words(standing: &Standing) -> String {
     format!("{id} {identity} {}", parts.join(", "))
 }
 
-fn pick_in_words(standing: &Standing) -> String {
+/// Whether an instance is picked, and why not.
+pub(super) fn pick_in_words(standing: &Standing) -> String {
     let words = match standing.pick {
         Pick::Yes => "may be picked",
         Pick::Trial => "was ejected, and the next call may try it",
@@ -148,7 +145,8 @@ fn pick_in_words(standing: &Standing) -> String {
     words.to_owned()
 }
 
-fn tone(pick: Pick) -> Tone {
+/// How good that is.
+pub(super) fn tone(pick: Pick) -> Tone {
     match pick {
         Pick::Yes => Tone::Good,
         Pick::Trial | Pick::Weightless | Pick::Suspect | Pick::Full => Tone::Doubtful,

@@ -37,6 +37,16 @@ impl Tone {
         }
     }
 
+    /// The same colour, of a cell of a table.
+    pub(super) fn cell_color(self) -> Option<comfy_table::Color> {
+        match self {
+            Self::Good => Some(comfy_table::Color::DarkGreen),
+            Self::Doubtful => Some(comfy_table::Color::DarkYellow),
+            Self::Bad => Some(comfy_table::Color::DarkRed),
+            Self::Neutral => None,
+        }
+    }
+
     /// A text in its colour.
     pub(super) fn paint(self, text: impl std::fmt::Display) -> String {
         let color = match self {

@@ -31,6 +31,8 @@ pub(super) fn run(arguments: StatusArguments) -> Result<ExitCode, ExitCode> {
 
 fn in_words(status: &Status) -> String {
     let uptime = duration(status.uptime());
+    let (tone, redis) = redis_in_words(status.redis.as_ref());
+    let redis = tone.paint(redis);
     let mut lines = vec![
         ("node", status.identity.clone()),
         ("instance", status.instance.to_string()),
@@ -42,7 +44,7 @@ fn in_words(status: &Status) -> String {
         ("calls", format!("{} in flight", status.in_flight)),
         ("patterns", status.patterns.to_string()),
         ("instances", with_suspect(status.instances, status.suspect)),
-        ("Redis", redis_in_words(status.redis.as_ref())),
+        ("Redis", redis),
     ];
     if status.added.withheld > 0 {
         let routes = status.added.withheld;
@@ -99,12 +101,13 @@ fn until(end: Option<u64>) -> String {
     }
 }
 
-fn redis_in_words(redis: Option<&RedisState>) -> String {
+/// How the node stands to Redis, and how good that is.
+pub(super) fn redis_in_words(redis: Option<&RedisState>) -> (Tone, String) {
     let Some(redis) = redis else {
-        return "none is configured".to_owned();
+        return (Tone::Neutral, "none is configured".to_owned());
     };
     if redis.is_in_step() {
-        return Tone::Good.paint("in step");
+        return (Tone::Good, "in step".to_owned());
     }
     let foreign = "belongs to a cluster of another authority: nothing is read or written";
     let parts = [
@@ -120,11 +123,11 @@ fn redis_in_words(redis: Option<&RedisState>) -> String {
         true => Tone::Bad,
         false => Tone::Doubtful,
     };
-    tone.paint(parts.join(", "))
+    (tone, parts.join(", "))
 }
 
 /// In the two largest units that it has.
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {

@@ -3,13 +3,13 @@
 
 use std::io::{self, Write};
 
-use nano_client::{Place, Policy, Route};
+use nano_client::{Policy, Route};
 use nano_tls::short_name;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    command::{output::Tone, short_id},
+    command::{output::Tone, place, short_id},
     json::RouteObject,
 };
 
@@ -34,20 +34,12 @@ pub(super) fn row(route: &Route) -> [String; COLUMNS] {
         route.pattern.clone(),
         short_id(route.instance),
         short_name(&route.identity).to_owned(),
-        at(&route.place),
+        place(&route.place),
         route.state.to_string(),
         route.in_flight.to_string(),
         route.incarnation.to_string(),
         policy(&route.policy),
     ]
-}
-
-fn at(place: &Place) -> String {
-    match place {
-        Place::Here => "here".to_owned(),
-        Place::Node { address, .. } => address.clone(),
-        Place::Nowhere => "nowhere".to_owned(),
-    }
 }
 
 fn policy(policy: &Policy) -> String {
@@ -111,7 +103,7 @@ impl Change {
         let (sign, words) = match self {
             Self::Added => {
                 let state = Tone::of(route.state).paint(route.state);
-                let words = format!("{} {state}", at(&route.place));
+                let words = format!("{} {state}", place(&route.place));
                 (Tone::Good.paint("+"), words)
             }
             Self::Removed => (Tone::Bad.paint("-"), String::new()),

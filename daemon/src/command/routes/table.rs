@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{
-    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING,
+    Attribute, Cell, ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING,
 };
 use nano_client::Route;
 
@@ -71,7 +71,7 @@ impl Rows {
 
     fn cells(route: &Route) -> Vec<Cell> {
         let mut cells: Vec<_> = row(route).into_iter().map(Cell::new).collect();
-        if let Some(color) = color(Tone::of(route.state)) {
+        if let Some(color) = Tone::of(route.state).cell_color() {
             cells[STATE] = Cell::new(route.state).fg(color);
         }
         cells
@@ -89,14 +89,5 @@ impl Rows {
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + 2)));
             }
         }
-    }
-}
-
-fn color(tone: Tone) -> Option<Color> {
-    match tone {
-        Tone::Good => Some(Color::DarkGreen),
-        Tone::Doubtful => Some(Color::DarkYellow),
-        Tone::Bad => Some(Color::DarkRed),
-        Tone::Neutral => None,
     }
 }
