@@ -379,6 +379,13 @@ pub struct Demo {
     /// Address that QUIC listens on (UDP); port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     pub quic: String,
+    /// Address that the admin listener and its status page are on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:9998", value_name = "ADDR")]
+    pub admin: String,
+    /// Keep several patterns busy until Ctrl-C: some calls fail, some are slow, and an instance
+    /// hangs now and then
+    #[arg(long)]
+    pub load: bool,
 }
 
 /// `nanod bench`

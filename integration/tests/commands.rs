@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use std::process::{Output, Stdio};
+use std::{
+    process::{Output, Stdio},
+    time::Instant,
+};
 
 use nano_client::{Client, Options};
-use nano_integration::{ANY, Node, Process, nanod, until};
+use nano_integration::{ANY, Demo, Http, Node, PATIENCE, Process, nanod, until};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -19,7 +22,8 @@ fn said(bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
-    let mut demo = Process::start(nanod().args(["demo", "--http", ANY, "--quic", ANY]));
+    let mut demo =
+        Process::start(nanod().args(["demo", "--http", ANY, "--quic", ANY, "--admin", ANY]));
     let mut lines = Vec::new();
     loop {
         let line = demo.line().await.expect("the demo stays");
@@ -69,11 +73,65 @@ async fn the_demo_shows_messages_travel_and_its_curl_lines_work() {
     assert!(demo.ended().await.success());
 }
 
+/// What is still to be seen of the demo's load.
+const PICTURE: [&str; 5] = [
+    "calls of all patterns",
+    "declined cards",
+    "calls that take long",
+    "calls of no pattern",
+    "an instance that is out",
+];
+
+/// Whether a period shows each of these.
+fn picture(period: &Value) -> [bool; 5] {
+    let patterns = period["patterns"].as_array().unwrap();
+    let of = |name: &str| patterns.iter().find(|one| one["pattern"] == name);
+    let number = |name: &str, what: &str| of(name).and_then(|one| one[what].as_f64());
+    let is_called = |name: &&str| number(name, "calls_per_s") > Some(0.0);
+    let busy = [
+        "role:math,cmd:positive",
+        "role:math,cmd:sum",
+        "role:shop,cmd:cart",
+        "role:shop,cmd:search",
+        "role:shop,cmd:stock",
+    ];
+    let out = of("role:shop,cmd:stock").and_then(|one| one["instances"]["ejected"].as_u64());
+    [
+        busy.iter().all(is_called),
+        number("role:shop,cmd:pay", "failures_per_s") > Some(0.0),
+        number("role:shop,cmd:report", "in_flight") > Some(0.0),
+        is_called(&"none"),
+        out == Some(1),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_keeps_its_services_busy() {
+    let mut demo = Demo::start().await;
+    let address = demo.page.trim_start_matches("http://");
+    let page = Http::at(address.trim_end_matches('/').parse().unwrap());
+    assert_eq!(page.get("/").await.status, 200);
+    let mut top = Process::start(nanod().args(&demo.top).arg("--json"));
+    let mut seen = [false; 5];
+    // The instance is given few calls, and has to fail several.
+    let end = Instant::now() + 4 * PATIENCE;
+    while seen != [true; 5] {
+        let missing = PICTURE.iter().zip(seen).filter(|(_, seen)| !seen);
+        let missing: Vec<_> = missing.map(|(what, _)| what).collect();
+        assert!(Instant::now() < end, "not seen: {missing:?}");
+        let period = top.line().await.expect("nanod top stays");
+        let shown = picture(&serde_json::from_str(&period).unwrap());
+        seen = std::array::from_fn(|at| seen[at] || shown[at]);
+    }
+    demo.process.signal(rustix::process::Signal::INT);
+    assert!(demo.process.ended().await.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_says_what_to_do_if_its_ports_are_taken() {
     let node = Node::start().await;
     let taken = node.http.to_string();
-    let output = run(nanod().args(["demo", "--http", &taken, "--quic", ANY])).await;
+    let output = run(nanod().args(["demo", "--http", &taken, "--quic", ANY, "--admin", ANY])).await;
     assert!(!output.status.success());
     let said = said(&output.stderr);
     assert!(

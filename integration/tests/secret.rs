@@ -153,7 +153,7 @@ async fn a_folder_of_certificates_wins_over_the_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_takes_the_secret_and_can_be_called_with_it() {
     let mut command = nanod();
-    command.args(["demo", "--http", ANY, "--quic", ANY]);
+    command.args(["demo", "--http", ANY, "--quic", ANY, "--admin", ANY]);
     let mut demo = Process::start(command.env(VARIABLE, SECRET));
     let line = demo.line().await.unwrap();
     let quic = line.trim_end_matches('.').rsplit(' ').next().unwrap();

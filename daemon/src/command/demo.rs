@@ -1,7 +1,9 @@
 //! `nanod demo`: a node on its embedded default, three services and a client, in one
-//! process, for people who want to see a message travel.
+//! process, for people who want to see a message travel, or many.
 
-use std::{collections::BTreeMap, process::ExitCode};
+mod load;
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use nano_client::{CallError, Client, ConnectError, Context, HandlerError, Options, Service};
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::{
     node::{Node, StartError},
 };
 
+use load::Load;
+
 /// Why the demo did not get to its end.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
@@ -21,7 +25,7 @@ enum DemoError {
     Folder(std::io::Error),
     #[error("{0}")]
     Config(#[from] crate::config::Errors),
-    #[error("{0}\nTry: nanod demo --http 127.0.0.1:0 --quic 127.0.0.1:0")]
+    #[error("{0}\nTry: nanod demo --http 127.0.0.1:0 --quic 127.0.0.1:0 --admin 127.0.0.1:0")]
     Taken(StartError),
     #[error(transparent)]
     Start(StartError),
@@ -55,7 +59,7 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
     let flags = BTreeMap::from([
         ("http", demo.http),
         ("quic", demo.quic),
-        ("admin", "127.0.0.1:0".to_owned()),
+        ("admin", demo.admin),
         ("state", state),
     ]);
     let config = Config::load(&flags)?;
@@ -72,13 +76,25 @@ async fn show(demo: Demo) -> Result<(), DemoError> {
         node.http(),
         node.quic()
     );
-    let options = options.node(node.quic());
+    // What its programs called by themselves the node would not see.
+    let options = options.node(node.quic()).direct(!demo.load);
     let services = start_services(&options).await?;
     println!("Three services have registered their patterns.\n");
-    let client = Client::connect(options).await?;
+    let client = Client::connect(options.clone()).await?;
     call_each(&client).await?;
     print_curl(&node);
+    let load = match demo.load {
+        true => Some(Load::start(&options).await?),
+        false => None,
+    };
+    if load.is_some() {
+        print_what_to_look_at(&node, folder.path());
+    }
+    println!("\nCtrl-C stops it.");
     stops.next().await;
+    if let Some(load) = load {
+        load.end().await;
+    }
     drop(client);
     for service in services {
         service.drain().await;
@@ -181,5 +197,13 @@ fn print_curl(node: &Node) {
         println!("  curl http://{admin}/metrics");
         println!("  curl http://{admin}/readyz?verbose");
     }
-    println!("\nCtrl-C stops it.");
+}
+
+fn print_what_to_look_at(node: &Node, state: &Path) {
+    println!("\nIts services are kept busy. Two places show how:");
+    if let Some(admin) = node.admin() {
+        println!("  http://{admin}/");
+    }
+    let (quic, state) = (node.quic(), state.display());
+    println!("  nanod top --node {quic} --state {state}");
 }

@@ -63,8 +63,12 @@ pub(super) async fn connect(end: &End) -> Result<RawCaller> {
 fn bind(config: Option<ServerConfig>) -> Result<Endpoint> {
     let socket = socket::bind_udp(any_address(), false)?.socket;
     let runtime = Arc::new(TokioRuntime);
-    let endpoint = transport::endpoint(EndpointConfig::default());
-    Ok(Endpoint::new(endpoint, config, socket, runtime)?)
+    Ok(Endpoint::new(
+        EndpointConfig::default(),
+        config,
+        socket,
+        runtime,
+    )?)
 }
 
 fn link(connection: Connection, hop: Hop) -> Arc<Link<Echo>> {
