@@ -1,7 +1,7 @@
 //! One process of a test: signalled by its pid, killed when dropped.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -247,6 +247,30 @@ impl Process {
     #[must_use]
     pub fn processor_time_of_ended() -> Duration {
         times("self", WAITED_FOR)
+    }
+
+    /// Processor time of its threads, together where they have the same name (`/proc/PID/task/TID/schedstat`,
+    /// in nanoseconds). Of threads that have ended it has nothing.
+    ///
+    /// # Panics
+    ///
+    /// If it is gone.
+    #[must_use]
+    pub fn processor_times(&self) -> BTreeMap<String, Duration> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let threads = threads.expect("the process is still there").flatten();
+        let mut times = BTreeMap::new();
+        for thread in threads {
+            // One may end meanwhile.
+            let read = |file| fs::read_to_string(thread.path().join(file)).ok();
+            let (Some(name), Some(times_of)) = (read("comm"), read("schedstat")) else {
+                continue;
+            };
+            let nanos = times_of.split(' ').next().and_then(|it| it.parse().ok());
+            let sum: &mut Duration = times.entry(name.trim_end().to_owned()).or_default();
+            *sum += Duration::from_nanos(nanos.unwrap_or(0));
+        }
+        times
     }
 
     /// Whether each of its threads has stopped after `SIGSTOP`, which they do one by one.

@@ -2,6 +2,7 @@
 //! others come and go.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -53,30 +54,44 @@ pub(crate) async fn run(
         Arc::clone(&calls),
     ));
     let changing = tokio::spawn(change(node.options(), Arc::clone(&over)));
-    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut shares = Vec::new();
     let called = (calls.load(Relaxed), Instant::now());
     for _ in 0..rounds {
-        without.push(share(&node, seconds).await);
+        let without = share(&node, seconds).await;
         let watching: Vec<_> = (0..viewers)
             .map(|_| tokio::spawn(watch(node.admin())))
             .collect();
-        with.push(share(&node, seconds).await);
+        shares.push((without, share(&node, seconds).await));
         stop(watching).await?;
     }
     let rate = (calls.load(Relaxed) - called.0) as f64 / called.1.elapsed().as_secs_f64();
     over.store(true, Relaxed);
     calling.await??;
     changing.await??;
-    let (without, with) = (median(&mut without), median(&mut with));
     println!(
-        "{patterns} patterns, {rate:.0} calls/s, {:.0} changes of routes/s; of a core: {:.2} % without viewers, \
-         {:.2} % with {viewers}, {:.2} % a viewer",
+        "{patterns} patterns, {rate:.0} calls/s, {:.0} changes of routes/s; medians of {rounds} rounds, % of a core",
         2.0 / CHANGES.as_secs_f64(),
-        without * 100.0,
-        with * 100.0,
-        (with - without) * 100.0 / viewers as f64
     );
+    print_shares(&shares, viewers);
     Ok(())
+}
+
+/// What each thread takes without viewers, and how much more with them; a round's own difference, so that
+/// what changes slowly is in none.
+fn print_shares(rounds: &[(Shares, Shares)], viewers: usize) {
+    println!(
+        "{:<16} {:>8} {:>8} {:>9}",
+        "THREAD", "WITHOUT", "MORE", "A VIEWER"
+    );
+    let names: BTreeSet<_> = rounds.iter().flat_map(|(_, with)| with.keys()).collect();
+    for name in names {
+        let of = |shares: &Shares| shares.get(name).copied().unwrap_or(0.0) * 100.0;
+        let without = median(rounds.iter().map(|(without, _)| of(without)).collect());
+        let differences = rounds.iter().map(|(without, with)| of(with) - of(without));
+        let more = median(differences.collect());
+        let each = more / viewers as f64;
+        println!("{name:<16} {without:>8.2} {more:>8.2} {each:>9.3}");
+    }
 }
 
 /// Under one root, or one itself, in turn.
@@ -153,16 +168,30 @@ async fn stop(watching: Vec<JoinHandle<Result<()>>>) -> Result<()> {
     Ok(())
 }
 
-/// What the node takes of a core, on average over so many seconds.
-async fn share(node: &Node, seconds: u64) -> f64 {
+/// What the node's threads take of a core by their names, and all of them together.
+type Shares = BTreeMap<String, f64>;
+
+/// On average over so many seconds.
+async fn share(node: &Node, seconds: u64) -> Shares {
     sleep(SETTLING).await;
-    let (before, begun) = (node.process.processor_time(), Instant::now());
+    let times = || {
+        let mut times = node.process.processor_times();
+        // Also of threads that have ended, so it may be more than the sum of the others.
+        times.insert("(all)".to_owned(), node.process.processor_time());
+        times
+    };
+    let (before, begun) = (times(), Instant::now());
     sleep(Duration::from_secs(seconds)).await;
-    let took = node.process.processor_time() - before;
-    took.as_secs_f64() / begun.elapsed().as_secs_f64()
+    let (after, took) = (times(), begun.elapsed());
+    let since = |(name, time): (String, Duration)| {
+        let before = before.get(&name).copied().unwrap_or_default();
+        let share = time.saturating_sub(before).div_duration_f64(took);
+        (name, share)
+    };
+    after.into_iter().map(since).collect()
 }
 
-fn median(shares: &mut [f64]) -> f64 {
-    shares.sort_unstable_by(f64::total_cmp);
-    shares[shares.len() / 2]
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
