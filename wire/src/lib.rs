@@ -17,6 +17,7 @@ pub mod id;
 pub mod inspect;
 pub mod lane;
 pub mod message;
+mod portions;
 pub mod rules;
 pub mod socket;
 pub mod trace;

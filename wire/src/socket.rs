@@ -13,7 +13,10 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::transport::{self, Close};
+use crate::{
+    portions::Portions,
+    transport::{self, Close},
+};
 
 /// Bytes asked of the kernel for each of a socket's two buffers. A burst that finds the
 /// buffer full is dropped and waits for a timer to be sent again.
@@ -162,6 +165,20 @@ pub fn open_endpoint(local: IpAddr, server: Option<ServerConfig>) -> io::Result<
     if let Some(shortfall) = bound.shortfall() {
         tracing::debug!("{shortfall}");
     }
-    let config = transport::endpoint(EndpointConfig::default());
-    Endpoint::new(config, server, bound.socket, Arc::new(TokioRuntime))
+    endpoint(EndpointConfig::default(), server, bound.socket)
+}
+
+/// Serves QUIC by a socket. To be called on the runtime that it is to be used on.
+///
+/// # Errors
+///
+/// If the socket cannot be used.
+pub fn endpoint(
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    socket: UdpSocket,
+) -> io::Result<Endpoint> {
+    let config = transport::endpoint(config);
+    let socket = Arc::new(Portions::of(socket)?);
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
 }

@@ -12,23 +12,12 @@ pub const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// Largest datagram, in bytes of UDP payload, that is looked for on a path (RFC 8899). Loopback and
 /// networks of jumbo frames carry it, and each datagram costs about the same whatever its size.
-///
-/// Not more, since quinn hands over [`BATCH`] at a time.
 pub const LARGEST_DATAGRAM: u16 = 6_500;
 
 /// Bytes that may be under way before the first is acknowledged: 10 of the largest datagrams, as RFC
 /// 9002 (7.2) has it for those of up to 1,472 bytes. With its 14,720 bytes the probes for larger ones
 /// would be all that is under way, and hold up even the word that a connection is closed.
 const INITIAL_WINDOW: u64 = 10 * LARGEST_DATAGRAM as u64;
-
-/// Datagrams that quinn hands to the kernel at most as one (`UDP_SEGMENT`). Together they are one UDP
-/// payload: of more than that can hold the kernel takes none, and quinn-udp counts all of them as sent.
-const BATCH: usize = 10;
-
-/// Most bytes that a UDP payload holds over IPv4.
-const UDP_PAYLOAD: usize = 65_507;
-
-const _: () = assert!(LARGEST_DATAGRAM as usize * BATCH <= UDP_PAYLOAD);
 
 /// Bodies on streams of their own that one side may send at a time.
 pub const MAX_BODY_STREAMS: u32 = 128;
@@ -83,8 +72,7 @@ pub fn peer_certificates(connection: &quinn::Connection) -> Vec<CertificateDer<'
 }
 
 /// The settings of what a socket takes, the same for nodes, services and clients.
-#[must_use]
-pub fn endpoint(mut config: EndpointConfig) -> EndpointConfig {
+pub(crate) fn endpoint(mut config: EndpointConfig) -> EndpointConfig {
     config
         .max_udp_payload_size(LARGEST_DATAGRAM)
         .expect("it is between 1,200 and 65,527 bytes");

@@ -70,8 +70,7 @@ pub fn endpoint_config(reset_key: &[u8; RESET_KEY]) -> EndpointConfig {
         .split_first_chunk()
         .expect("a reset key is longer than eight bytes");
     let id_key = u64::from_le_bytes(*id_key);
-    let config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
-    let mut config = transport::endpoint(config);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
     config
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
         .min_reset_interval(RESET_INTERVAL);

@@ -3,8 +3,9 @@
 
 use std::{io, net::UdpSocket, sync::Arc, thread, time::Duration};
 
+use nano_wire::socket;
 use nano_wire::transport::Close;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +100,6 @@ fn open(
     endpoint: EndpointConfig,
 ) -> io::Result<(Endpoint, TcpListener)> {
     let _on_its_runtime = runtime.enter();
-    let endpoint = Endpoint::new(endpoint, Some(server), udp, Arc::new(TokioRuntime))?;
+    let endpoint = socket::endpoint(endpoint, Some(server), udp)?;
     Ok((endpoint, TcpListener::from_std(tcp)?))
 }

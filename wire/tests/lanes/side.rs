@@ -20,7 +20,7 @@ use nano_wire::{
     socket, transport,
 };
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use tokio::{
@@ -327,9 +327,7 @@ pub(crate) async fn accept(endpoint: Endpoint) -> End {
 fn endpoint(server: Option<ServerConfig>) -> Endpoint {
     let address = (Ipv4Addr::LOCALHOST, 0).into();
     let socket = socket::bind_udp(address, false).unwrap().socket;
-    let runtime = Arc::new(TokioRuntime);
-    let config = transport::endpoint(EndpointConfig::default());
-    Endpoint::new(config, server, socket, runtime).unwrap()
+    socket::endpoint(EndpointConfig::default(), server, socket).unwrap()
 }
 
 /// Waits for what has to happen.

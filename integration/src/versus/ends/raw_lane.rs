@@ -13,7 +13,7 @@ use nano_wire::{
     transport::{self, Close},
 };
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -62,13 +62,7 @@ pub(super) async fn connect(end: &End) -> Result<RawCaller> {
 
 fn bind(config: Option<ServerConfig>) -> Result<Endpoint> {
     let socket = socket::bind_udp(any_address(), false)?.socket;
-    let runtime = Arc::new(TokioRuntime);
-    Ok(Endpoint::new(
-        EndpointConfig::default(),
-        config,
-        socket,
-        runtime,
-    )?)
+    Ok(socket::endpoint(EndpointConfig::default(), config, socket)?)
 }
 
 fn link(connection: Connection, hop: Hop) -> Arc<Link<Echo>> {
