@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     portions::Portions,
-    transport::{self, Close},
+    transport::{Close, LARGEST_DATAGRAM},
 };
 
 /// Bytes asked of the kernel for each of a socket's two buffers. A burst that finds the
@@ -174,11 +174,13 @@ pub fn open_endpoint(local: IpAddr, server: Option<ServerConfig>) -> io::Result<
 ///
 /// If the socket cannot be used.
 pub fn endpoint(
-    config: EndpointConfig,
+    mut config: EndpointConfig,
     server: Option<ServerConfig>,
     socket: UdpSocket,
 ) -> io::Result<Endpoint> {
-    let config = transport::endpoint(config);
+    config
+        .max_udp_payload_size(LARGEST_DATAGRAM)
+        .expect("it is between 1,200 and 65,527 bytes");
     let socket = Arc::new(Portions::of(socket)?);
     Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
 }

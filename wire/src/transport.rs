@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
+use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt, congestion::CubicConfig};
 use rustls_pki_types::CertificateDer;
 
 use crate::lane::MAX_LANES;
@@ -71,15 +71,7 @@ pub fn peer_certificates(connection: &quinn::Connection) -> Vec<CertificateDer<'
     shown.map_or_else(Vec::new, |certificates| *certificates)
 }
 
-/// The settings of what a socket takes, the same for nodes, services and clients.
-pub(crate) fn endpoint(mut config: EndpointConfig) -> EndpointConfig {
-    config
-        .max_udp_payload_size(LARGEST_DATAGRAM)
-        .expect("it is between 1,200 and 65,527 bytes");
-    config
-}
-
-/// The settings of a connection, the same for nodes, services and clients.
+/// The settings, the same for nodes, services and clients.
 #[must_use]
 pub fn config() -> Arc<TransportConfig> {
     let mut congestion = CubicConfig::default();

@@ -48,7 +48,7 @@ impl Actor {
             let is_own = self.adopt(&key, &record, &mut changes);
             (key, is_own.then_some(record))
         });
-        // It was other nodes that said so.
+        // What else has changed here came from other nodes, and is no news to them.
         self.local = adopted.collect();
         // A loss is logged, and costs no more than a route that is suspect after a restart.
         let _ = self.make_durable(&changes);

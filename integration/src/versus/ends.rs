@@ -14,8 +14,9 @@ mod tcp;
 use std::{env, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use nano_integration::Process;
+use nano_integration::{ANY, Process};
 use tokio::{
+    net::{TcpListener, TcpStream},
     process::Command,
     runtime::{Builder, Runtime},
 };
@@ -228,6 +229,20 @@ const READY: &str = "ready ";
 /// What a service says when it serves.
 fn say_ready(at: impl std::fmt::Display) {
     println!("{READY}{at}");
+}
+
+/// Listens for TCP, says so, and has each connection served by itself.
+async fn serve_each<F>(serve: impl Fn(TcpStream) -> F) -> Result<()>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let listener = TcpListener::bind(ANY).await?;
+    say_ready(listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(serve(stream));
+    }
 }
 
 async fn ready(command: &mut Command) -> Result<(Process, String)> {

@@ -10,20 +10,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use nano_integration::ANY;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use super::say_ready;
+use super::serve_each;
 use crate::Result;
 
 pub(super) async fn serve() -> Result<()> {
-    let listener = TcpListener::bind(ANY).await?;
-    say_ready(listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(serve_connection(stream));
-    }
+    serve_each(serve_connection).await
 }
 
 async fn serve_connection(stream: TcpStream) {

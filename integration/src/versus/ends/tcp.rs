@@ -6,18 +6,17 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
-use nano_integration::ANY;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{Notify, oneshot},
 };
 
-use super::{End, say_ready};
+use super::{End, serve_each};
 use crate::{
     Result,
     load::{Body, Caller},
@@ -27,13 +26,7 @@ use crate::{
 const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn serve() -> Result<()> {
-    let listener = TcpListener::bind(ANY).await?;
-    say_ready(listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(echo(stream));
-    }
+    serve_each(echo).await
 }
 
 /// Whoever calls counts what fails.
