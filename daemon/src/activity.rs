@@ -8,7 +8,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use nano_routing::{Instances, Pattern};
+use nano_routing::{Candidate, Instances, Pattern};
 use nano_wire::{
     Code, Failure, Hop,
     activity::{Activity, AskActivity, Figures, Of, PatternActivity, State},
@@ -81,7 +81,7 @@ pub fn page(all: Activity) -> Activity {
 pub(crate) fn in_flight(members: &Instances<Arc<Member>>) -> u64 {
     let calls = members
         .iter()
-        .map(|member| member.figures.load().in_flight());
+        .map(|member| member.figures().load().in_flight());
     calls.map(u64::from).sum()
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nano_routing::{Condition, Instances};
+use nano_routing::{Candidate, Condition, Instances};
 use nano_wire::{activity::State, inspect::RouteState};
 use parking_lot::Mutex;
 
@@ -99,7 +99,7 @@ pub(crate) fn count(members: &Instances<Arc<Member>>) -> Counts {
     let now = since_start(tokio::time::Instant::now());
     let mut counts = Counts::default();
     for member in members {
-        let is_in = member.figures.condition(now) == Condition::In;
+        let is_in = member.figures().condition(now) == Condition::In;
         let state = state(member.instance.state(), is_in);
         if let Some(at) = State::ALL.iter().position(|known| *known == state) {
             counts[at] += 1;

@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use nano_routing::{Instances, Keyed, Pattern, Tree, Usable, near_misses};
+use nano_routing::{Candidate, Instances, Keyed, Pattern, Tree, Usable, near_misses};
 use nano_wire::{
     Code, Failure, Hop,
     explain::{Explain, Explained, NearMiss, Pick, RunnerUp, Source, Standing, Winner},
@@ -145,7 +145,7 @@ fn pick(member: &Arc<Member>, now: Duration) -> Pick {
         Usable::Due => Pick::Trial,
         Usable::Suspect => Pick::Suspect,
         Usable::Full => Pick::Full,
-        Usable::Out if member.figures.out_for(now).is_none() => Pick::Suspect,
+        Usable::Out if member.figures().out_for(now).is_none() => Pick::Suspect,
         Usable::Out => Pick::Ejected,
         Usable::Never => match instance.state() {
             RouteState::Leaving => Pick::Leaving,
@@ -163,7 +163,7 @@ impl Asked<'_> {
     fn standing(&self, member: &Member, pick: Pick) -> Standing {
         let instance = &member.instance;
         let now = since_start(self.now);
-        let (load, left) = (member.figures.load(), member.figures.out_for(now));
+        let (load, left) = (member.figures().load(), member.figures().out_for(now));
         let (source, age) = self.source(member);
         let is_reachable = |address: &String| self.is_near || !is_near_only(address);
         Standing {
@@ -175,7 +175,7 @@ impl Asked<'_> {
             ejected_ms: left.map(|left| left.as_millis() as u64),
             in_flight: load.in_flight(),
             latency_us: load.average().map(|average| average.as_micros() as u64),
-            policy: member.policy.clone(),
+            policy: (*member.policy).clone(),
             address: instance.direct_address().filter(is_reachable),
             source,
             age_ms: age.as_millis() as u64,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use nano_routing::{Instances, Keyed, Pattern};
+use nano_routing::{Candidate, Instances, Keyed, Pattern};
 use nano_wire::{
     Code, Failure, Hop, InstanceId,
     inspect::{Later, ListRoutes, Room, Route, Routes},
@@ -87,8 +87,8 @@ fn route(member: &Member) -> Route {
         identity: instance.identity.clone(),
         place: instance.place(),
         state: instance.state(),
-        in_flight: member.figures.load().in_flight(),
-        policy: member.policy.clone(),
+        in_flight: member.figures().load().in_flight(),
+        policy: (*member.policy).clone(),
         incarnation: member.incarnation,
         later: Later,
     }

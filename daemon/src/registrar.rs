@@ -53,15 +53,9 @@ impl Registrar {
         by: RegisteredBy<'_>,
     ) -> Result<(), Failure> {
         self.admit(&pattern, address, &by).await?;
-        let member = Member {
-            instance: self.upstreams.own_instance(address),
-            pattern,
-            policy: Policy::default(),
-            incarnation: 0,
-            permit: Some(by.usage.take(Resource::Patterns)?),
-            figures: Arc::default(),
-            tag: Default::default(),
-        };
+        let permit = by.usage.take(Resource::Patterns)?;
+        let instance = self.upstreams.own_instance(address);
+        let member = Member::new(instance, pattern, Policy::default(), 0).holding(Some(permit));
         let (done, acknowledged) = oneshot::channel();
         let command = Command::Register { member, done };
         self.registry.send(command).await;

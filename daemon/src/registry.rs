@@ -20,6 +20,7 @@ mod membership;
 mod outlook;
 mod parties;
 mod recording;
+mod restoring;
 mod routes;
 mod store;
 mod withheld;
@@ -48,9 +49,8 @@ use crate::{
     access::Access,
     cluster::{Copy, Input, Key, Record},
     history::History,
-    quota::{Quotas, Resource},
+    quota::Quotas,
     table::{Changes, Instance, Member, Published, Table},
-    upstream::HttpAddress,
 };
 
 pub use commits::Commits;
@@ -61,6 +61,7 @@ use membership::Membership;
 pub use outlook::Outlook;
 use parties::Parties;
 use recording::Recorder;
+use restoring::{Restored, Restoring};
 pub use store::StoreError;
 use store::{Change, Limits, Store};
 use withheld::Withheld;
@@ -170,8 +171,10 @@ impl Registry {
         joined: Option<Joined>,
         failed: CancellationToken,
     ) -> Result<(Self, RegistryThread), StoreError> {
-        let (mut store, mut contents) = Store::open(folder, LIMITS)?;
-        let routes = mem::take(&mut contents.routes);
+        let census = Arc::clone(table.census());
+        let restoring = || Restoring::new(quotas, &census, &terms.http);
+        let (mut store, mut contents, restoring) = Store::open(folder, LIMITS, restoring)?;
+        let restored = restoring.end();
         let kept = mem::take(&mut contents.history);
         if let Some(joined) = &joined {
             store.commit([&Change::boot(joined.identity.boot)])?;
@@ -189,7 +192,7 @@ impl Registry {
         let (commands, queue) = mpsc::channel(QUEUE);
         let history = Arc::new(History::new(terms.history, kept));
         let mut actor = Actor::new(store, table, terms, membership, Arc::clone(&history));
-        actor.restore(routes, quotas);
+        actor.begin_with(restored);
         actor.on_cluster(Vec::new());
         actor.own_http_routes_again();
         actor.enforce();
@@ -410,37 +413,13 @@ impl Actor {
         self.losses.note(suspect, census.known(), Instant::now());
     }
 
-    /// Publishes what the store holds: nobody has a session yet.
-    fn restore(&mut self, stored: Vec<store::Stored>, quotas: &Arc<Quotas>) {
-        let mut instances = HashMap::new();
-        for route in stored {
-            if let Some(address) = HttpAddress::of_identity(&route.identity) {
-                self.restore_over_http(&address, route);
-                continue;
-            }
-            let party = (route.instance, route.identity.clone());
-            let (instance, usage) = instances.entry(party).or_insert_with(|| {
-                let usage = quotas.of(&route.identity);
-                let instance =
-                    Instance::restored(route.instance, route.identity, self.published.census());
-                (Arc::new(instance), usage)
-            });
-            match usage.take(Resource::Patterns) {
-                Ok(permit) => self.insert(Arc::new(Member {
-                    instance: Arc::clone(instance),
-                    pattern: route.pattern,
-                    policy: route.policy,
-                    incarnation: route.incarnation,
-                    permit: Some(permit),
-                    figures: Arc::default(),
-                    tag: Default::default(),
-                })),
-                Err(failure) => tracing::warn!(pattern = %route.pattern, %failure,
-                    "a stored route is left out"),
-            }
-        }
-        for (instance, _) in instances.values() {
-            self.begin_grace(instance.session);
+    /// Publishes what the store held.
+    fn begin_with(&mut self, restored: Restored) {
+        self.table = restored.table;
+        self.parties = restored.parties;
+        self.sessions = restored.sessions;
+        for session in restored.lost {
+            self.begin_grace(session);
         }
         self.publish();
     }

@@ -304,7 +304,10 @@ impl Handler for Switch {
             Answer::Failed(failure) => Some((failure.code, failure.certainty)),
         };
         given.ended(&self.table, outcome, failed);
-        reply_to.answer(answer, Some(given.member));
+        let Given { member, permit, .. } = given;
+        // A caller that has its answer may call again at once, and finds its place free.
+        drop(permit);
+        reply_to.answer(answer, Some(member));
     }
 
     fn on_cancel(&self, job: Job) {
@@ -323,7 +326,7 @@ impl Given {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.begun);
         let now = since_start(now);
-        let (figures, settings) = (&self.member.figures, &HealthSettings::DEFAULT);
+        let (figures, settings) = (&self.member.called().figures, &HealthSettings::DEFAULT);
         let may_be_out = || at_most_half_out(table, &self.member.pattern, now);
         figures.end(outcome, took, now, settings, may_be_out);
         table.meters().ended(self.member.metered(), took, failed);

@@ -75,6 +75,8 @@ pub struct Instance {
     direct: ArcSwapOption<String>,
     /// Where it takes messages over HTTP.
     http: OnceLock<SocketName>,
+    /// What was declared of one of its patterns last.
+    policy: ArcSwapOption<Policy>,
     census: Arc<Census>,
 }
 
@@ -108,32 +110,70 @@ pub struct Member {
     pub instance: Arc<Instance>,
     /// What it serves.
     pub pattern: Pattern,
-    /// On what terms.
-    pub policy: Policy,
+    /// On what terms; those of a million patterns of one service are one.
+    pub policy: Arc<Policy>,
     /// Counts registrations within the instance's process.
     pub incarnation: u64,
     /// Its place among the patterns of its identity; other nodes count those of their own.
     pub permit: Option<Permit>,
-    /// What its calls of this pattern tell. Other patterns of the instance may take longer, or
-    /// fail, and have limits of their own.
-    pub figures: Arc<Figures>,
-    /// Where they are counted, with those of the pattern's other instances.
-    pub tag: Tag,
+    /// Since its first call by this pattern: of a million patterns most are hardly called.
+    called: OnceLock<Arc<Called>>,
 }
 
+/// What the calls of one instance by one pattern tell. Other patterns of the instance may take longer,
+/// or fail, and have limits of their own.
+#[derive(Debug, Default)]
+pub struct Called {
+    /// Load and health.
+    pub figures: Figures,
+    /// Where they are counted, with those of the pattern's other instances.
+    tag: Tag,
+}
+
+/// Of all that have not been called.
+static UNCALLED: Figures = Figures::new();
+
 impl Member {
+    /// Of an instance that has not been called by this pattern, and holds no place for it.
+    pub fn new(
+        instance: Arc<Instance>,
+        pattern: Pattern,
+        policy: Policy,
+        incarnation: u64,
+    ) -> Self {
+        Self {
+            policy: instance.declares(policy),
+            instance,
+            pattern,
+            incarnation,
+            permit: None,
+            called: OnceLock::new(),
+        }
+    }
+
+    /// The same, with its place.
+    #[must_use]
+    pub fn holding(self, permit: Option<Permit>) -> Self {
+        Self { permit, ..self }
+    }
+
     /// In the place of what was known of the same pattern and instance id: if it is the same
     /// instance, what its calls have told goes on.
     pub fn after(mut self, known: &Self) -> Self {
         if known.instance.identity == self.instance.identity {
-            self.figures = Arc::clone(&known.figures);
+            self.called = OnceLock::from(Arc::clone(known.called()));
         }
         self
     }
 
+    /// What its calls tell, to note a call in.
+    pub fn called(&self) -> &Arc<Called> {
+        self.called.get_or_init(Arc::default)
+    }
+
     /// Whose calls its calls are counted among.
     pub fn metered(&self) -> (&Tag, &Pattern) {
-        (&self.tag, &self.pattern)
+        (&self.called().tag, &self.pattern)
     }
 }
 
@@ -258,6 +298,7 @@ impl Instance {
             http: OnceLock::new(),
             lost: AtomicBool::new(false),
             lost_since: OnceLock::new(),
+            policy: ArcSwapOption::empty(),
             census: Arc::clone(census),
         }
     }
@@ -349,6 +390,16 @@ impl Instance {
         self.moving.load(Ordering::Relaxed)
     }
 
+    /// What it declares of a pattern, in common with the one before if that is the same.
+    fn declares(&self, policy: Policy) -> Arc<Policy> {
+        let last = self.policy.load_full();
+        last.filter(|last| **last == policy).unwrap_or_else(|| {
+            let policy = Arc::new(policy);
+            self.policy.store(Some(Arc::clone(&policy)));
+            policy
+        })
+    }
+
     /// Where it takes messages over HTTP, if it has said so.
     pub fn http(&self) -> Option<&SocketName> {
         self.http.get()
@@ -407,7 +458,9 @@ impl Candidate for Member {
     }
 
     fn figures(&self) -> &Figures {
-        &self.figures
+        self.called
+            .get()
+            .map_or(&UNCALLED, |called| &called.figures)
     }
 
     fn limit(&self) -> Option<u32> {

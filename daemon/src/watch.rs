@@ -285,7 +285,7 @@ impl Watches {
             identity: member.instance.identity.clone(),
             address: address.filter(is_reachable),
             is_suspect: member.instance.is_lost(),
-            policy: member.policy.clone(),
+            policy: (*member.policy).clone(),
         }
     }
 }

@@ -28,8 +28,11 @@ pub enum Outcome {
 
 impl Figures {
     /// Of an instance that has not been called.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            load: Load::new(),
+            health: Health::new(),
+        }
     }
 
     /// A call is to be given to it. False if it has as many as it takes.

@@ -12,7 +12,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence},
     },
     time::Duration,
@@ -73,7 +73,8 @@ pub struct Health {
     /// Zero while it is in; else when it is due, in milliseconds, above [`TRIED`].
     state: AtomicU64,
     in_a_row: AtomicU32,
-    past: Mutex<Past>,
+    /// Since the first failure: of many instances most never fail.
+    past: OnceLock<Box<Mutex<Past>>>,
 }
 
 /// Set in [`Health::state`] since a trial has begun.
@@ -92,6 +93,15 @@ struct Past {
 }
 
 impl Health {
+    /// Of an instance that has not failed.
+    pub const fn new() -> Self {
+        Self {
+            state: AtomicU64::new(0),
+            in_a_row: AtomicU32::new(0),
+            past: OnceLock::new(),
+        }
+    }
+
     /// What is known of it.
     pub fn condition(&self, now: Duration) -> Condition {
         match self.state.load(Relaxed) {
@@ -189,7 +199,8 @@ impl Health {
 
     fn past(&self) -> MutexGuard<'_, Past> {
         // Nothing in it can be half done.
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+        let past = self.past.get_or_init(Box::default);
+        past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

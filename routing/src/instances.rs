@@ -6,11 +6,22 @@ use std::{fmt, slice, sync::Arc};
 
 use crate::Candidates;
 
-/// The instances of one pattern, in the order in which they joined; cheap to clone.
-pub struct Instances<T> {
-    all: Arc<[T]>,
+/// The instances of one pattern, in the order in which they joined; cheap to clone if they are.
+#[derive(Clone)]
+pub struct Instances<T>(Set<T>);
+
+/// Most patterns have one instance, which lies beside the pattern itself.
+#[derive(Clone)]
+enum Set<T> {
+    None,
+    One(T),
+    Many(Arc<Many<T>>),
+}
+
+struct Many<T> {
+    all: Box<[T]>,
     /// The sum of the weights up to and with each; `None` if all are 1.
-    sums: Option<Arc<Vec<u32>>>,
+    sums: Option<Box<[u32]>>,
 }
 
 /// Something with an identity of its own.
@@ -42,78 +53,87 @@ impl<T: Keyed + ?Sized> Keyed for Arc<T> {
 
 impl<T> Instances<T> {
     /// Nobody yet.
-    pub fn new() -> Self {
-        Self {
-            all: Arc::default(),
-            sums: None,
-        }
+    pub const fn new() -> Self {
+        Self(Set::None)
     }
 
     /// All of them.
+    #[inline]
     pub fn as_slice(&self) -> &[T] {
-        &self.all
+        match &self.0 {
+            Set::None => &[],
+            Set::One(instance) => slice::from_ref(instance),
+            Set::Many(many) => &many.all,
+        }
     }
 
     /// All of them, as [`pick()`](crate::pick()) takes them.
+    #[inline]
     pub fn candidates(&self) -> Candidates<'_, T> {
-        let sums = self.sums.as_ref().map(|sums| sums.as_slice());
-        Candidates::new(&self.all, sums)
+        match &self.0 {
+            // Weights are of use among several.
+            Set::None | Set::One(_) => Candidates::new(self.as_slice(), None),
+            Set::Many(many) => Candidates::new(&many.all, many.sums.as_deref()),
+        }
     }
 
     /// All of them, one by one.
     pub fn iter(&self) -> slice::Iter<'_, T> {
-        self.all.iter()
+        self.as_slice().iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.as_slice().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.as_slice().is_empty()
     }
 }
 
 impl<T: Keyed> Instances<T> {
     /// The instance with this identity.
     pub fn get(&self, id: &T::Id) -> Option<&T> {
-        self.position(id).map(|at| &self.all[at])
+        self.iter().find(|instance| instance.id() == *id)
     }
 
-    fn of(all: Arc<[T]>) -> Self {
+    fn position(&self, id: &T::Id) -> Option<usize> {
+        self.iter().position(|instance| instance.id() == *id)
+    }
+}
+
+impl<T: Keyed> Many<T> {
+    fn new(all: Box<[T]>) -> Self {
         let sum = |sum: &mut u32, instance: &T| {
             *sum = sum.saturating_add(instance.weight().into());
             Some(*sum)
         };
         let is_weighted = all.iter().any(|instance| instance.weight() != 1);
-        let sums = is_weighted.then(|| Arc::new(all.iter().scan(0, sum).collect()));
+        let sums = is_weighted.then(|| all.iter().scan(0, sum).collect());
         Self { all, sums }
-    }
-
-    fn position(&self, id: &T::Id) -> Option<usize> {
-        self.all.iter().position(|instance| instance.id() == *id)
     }
 }
 
 impl<T: Keyed + Clone> Instances<T> {
     /// The set with this instance: in the place of the one with the same identity, or at the end.
     pub fn with(&self, instance: T) -> Self {
+        let all = self.as_slice();
         let (before, after) = match self.position(&instance.id()) {
-            Some(at) => (&self.all[..at], &self.all[at + 1..]),
-            None => (&*self.all, &[][..]),
+            Some(at) => (&all[..at], &all[at + 1..]),
+            None => (all, &[][..]),
         };
         let (before, after) = (before.iter().cloned(), after.iter().cloned());
-        Self::of(before.chain([instance]).chain(after).collect())
+        before.chain([instance]).chain(after).collect()
     }
 
     /// The set without the instance of this identity; the same set if there is none.
     pub fn without(&self, id: &T::Id) -> Self {
         match self.position(id) {
             Some(at) => {
-                let (before, after) = (&self.all[..at], &self.all[at + 1..]);
-                Self::of(before.iter().chain(after).cloned().collect())
+                let (before, after) = (&self.as_slice()[..at], &self.as_slice()[at + 1..]);
+                before.iter().chain(after).cloned().collect()
             }
             None => self.clone(),
         }
@@ -122,16 +142,15 @@ impl<T: Keyed + Clone> Instances<T> {
 
 impl<T: Keyed> FromIterator<T> for Instances<T> {
     fn from_iter<I: IntoIterator<Item = T>>(instances: I) -> Self {
-        Self::of(instances.into_iter().collect())
-    }
-}
-
-impl<T> Clone for Instances<T> {
-    fn clone(&self) -> Self {
-        Self {
-            all: Arc::clone(&self.all),
-            sums: self.sums.clone(),
-        }
+        let mut instances = instances.into_iter();
+        Self(match (instances.next(), instances.next()) {
+            (None, _) => Set::None,
+            (Some(one), None) => Set::One(one),
+            (Some(one), Some(other)) => {
+                let all = [one, other].into_iter().chain(instances).collect();
+                Set::Many(Arc::new(Many::new(all)))
+            }
+        })
     }
 }
 
@@ -193,7 +212,10 @@ mod tests {
     #[test]
     fn without_a_stranger_the_set_is_the_same() {
         let set = Instances::new().with(Arc::new(Instance(1, "one")));
-        assert!(Arc::ptr_eq(&set.all, &set.without(&2).all));
+        assert!(Arc::ptr_eq(
+            &set.as_slice()[0],
+            &set.without(&2).as_slice()[0]
+        ));
         assert_eq!(set.without(&1).len(), 0);
         assert!(Instances::<Instance>::new().is_empty());
     }

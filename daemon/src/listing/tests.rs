@@ -17,15 +17,13 @@ fn member(published: &Publication, pattern: &str, id: u128) -> Arc<Member> {
     let id = InstanceId(id.to_be_bytes());
     let identity = "spiffe://nano.local/service/s".to_owned();
     let instance = Instance::restored(id, identity, published.census());
-    Arc::new(Member {
-        instance: Arc::new(instance),
-        pattern: Pattern::parse(pattern).expect("a pattern"),
-        policy: Policy::default(),
-        incarnation: 1,
-        permit: None,
-        figures: Arc::default(),
-        tag: Default::default(),
-    })
+    let pattern = Pattern::parse(pattern).expect("a pattern");
+    Arc::new(Member::new(
+        Arc::new(instance),
+        pattern,
+        Policy::default(),
+        1,
+    ))
 }
 
 fn with(mut table: Table, published: &Publication, pattern: &str, id: u128) -> Table {

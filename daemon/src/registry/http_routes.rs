@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::{
     Actor,
     membership::{self, Membership},
-    store::{Change, Stored},
+    store::Change,
 };
 use crate::{
     access::lets_register,
     cluster::{Boot, Key, Record},
     quota::{Resource, Usage},
-    table::Member,
+    table::{Instance, Member},
     upstream::{HttpAddress, Upstreams},
 };
 
@@ -47,6 +47,16 @@ impl HttpRoutes {
         &self.upstreams
     }
 
+    /// The instance behind a route of this node's own.
+    pub(super) fn own_instance(&self, address: &HttpAddress) -> Arc<Instance> {
+        self.upstreams.own_instance(address)
+    }
+
+    /// Who their patterns are counted for.
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
+    }
+
     /// When to look for services that are lost.
     pub(super) fn next_look(&self) -> Instant {
         self.next_look
@@ -54,26 +64,6 @@ impl HttpRoutes {
 }
 
 impl Actor {
-    /// Puts a route of the store back.
-    pub(super) fn restore_over_http(&mut self, address: &HttpAddress, route: Stored) {
-        let permit = match self.http.usage.take(Resource::Patterns) {
-            Ok(permit) => permit,
-            Err(failure) => {
-                return tracing::warn!(pattern = %route.pattern, %failure,
-                    "a stored route is left out");
-            }
-        };
-        self.insert(Arc::new(Member {
-            instance: self.http.upstreams.own_instance(address),
-            pattern: route.pattern,
-            policy: route.policy,
-            incarnation: route.incarnation,
-            permit: Some(permit),
-            figures: Arc::default(),
-            tag: Default::default(),
-        }));
-    }
-
     /// Tells other nodes that the routes of the store are those of this start of the node.
     pub(super) fn own_http_routes_again(&mut self) {
         if self.membership.is_none() {
@@ -105,16 +95,11 @@ impl Actor {
             return false;
         }
         tracing::info!(pattern = %key.pattern, %address, "took over the route of a node that is gone");
-        let member = self.continued(Member {
-            instance: self.http.upstreams.own_instance(&address),
-            pattern: key.pattern.clone(),
-            policy,
-            incarnation: record.incarnation,
-            // Over the limit it is served all the same.
-            permit: self.http.usage.take(Resource::Patterns).ok(),
-            figures: Arc::default(),
-            tag: Default::default(),
-        });
+        let instance = self.http.own_instance(&address);
+        let member = Member::new(instance, key.pattern.clone(), policy, record.incarnation);
+        // Over the limit it is served all the same.
+        let permit = self.http.usage.take(Resource::Patterns).ok();
+        let member = self.continued(member.holding(permit));
         changes.push(Change::put(&member));
         self.insert(Arc::new(member));
         true

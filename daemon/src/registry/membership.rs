@@ -416,15 +416,8 @@ impl Membership {
         let is_reachable =
             |direct: &String| !is_near_only(direct) || is_near_only(self.replica.address(holder));
         instance.reached_at(direct.filter(is_reachable));
-        Some(Member {
-            instance,
-            pattern: key.pattern.clone(),
-            policy,
-            incarnation: record.incarnation,
-            permit: None,
-            figures: Arc::default(),
-            tag: Default::default(),
-        })
+        let pattern = key.pattern.clone();
+        Some(Member::new(instance, pattern, policy, record.incarnation))
     }
 }
 
@@ -459,7 +452,7 @@ pub(super) fn orphaned(key: &Key, record: &Record) -> Option<(HttpAddress, Polic
 pub(super) fn record(member: &Member) -> (Key, Record) {
     let payload = Payload {
         identity: member.instance.identity.clone(),
-        policy: member.policy.clone(),
+        policy: (*member.policy).clone(),
         address: member.instance.direct_address(),
     };
     let mut bytes = BytesMut::new();

@@ -17,17 +17,17 @@ struct Party {
 }
 
 impl Parties {
-    /// One more pattern of an instance is in the table.
-    pub(super) fn enter(&mut self, instance: &Instance) {
+    /// So many more patterns of an instance are in the table.
+    pub(super) fn enter(&mut self, instance: &Instance, patterns: usize) {
         let parties = self.0.entry(instance.id).or_default();
         let known = parties
             .iter_mut()
             .find(|it| it.identity == instance.identity);
         match known {
-            Some(party) => party.patterns += 1,
+            Some(party) => party.patterns += patterns,
             None => parties.push(Party {
                 identity: instance.identity.clone(),
-                patterns: 1,
+                patterns,
             }),
         }
     }

@@ -126,7 +126,7 @@ impl Actor {
         if let Some(older) = older {
             self.parties.leave(&older.instance);
         }
-        self.parties.enter(&member.instance);
+        self.parties.enter(&member.instance, 1);
         let members = self.table.get(pattern.as_str()).cloned();
         let members = members.unwrap_or_default().with(member);
         self.table.insert(pattern.clone(), members);

@@ -21,8 +21,10 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    panic::catch_unwind,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
+    sync::mpsc::{self, SyncSender},
+    thread,
     time::SystemTime,
 };
 
@@ -40,8 +42,12 @@ const FORMAT: u16 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
 
-/// Records that are written together when a store is made anew.
-const BATCH: usize = 10_000;
+/// Records that are written together when a store is made anew, and routes that are handed on together
+/// when one is read.
+const BATCH: usize = 4_096;
+
+/// Batches that may have been read ahead of who takes them.
+const AHEAD: usize = 4;
 
 /// Bytes of memory that sled may use to cache pages.
 const CACHE: u64 = 32 * 1024 * 1024;
@@ -120,11 +126,16 @@ pub enum StoreError {
     Thread(io::Error),
 }
 
-/// What a store holds.
+/// Is given the own routes of a store, one by one and by the order of their patterns, on a thread of
+/// its own while the store is read.
+pub(super) trait Reader: Send {
+    /// One of them.
+    fn read(&mut self, route: Stored);
+}
+
+/// What a store holds beside own routes.
 #[derive(Default)]
 pub(super) struct Contents {
-    /// Own routes.
-    pub(super) routes: Vec<Stored>,
     /// The last start of the node that was in a cluster.
     pub(super) boot: Option<Boot>,
     /// The sets of other nodes.
@@ -166,10 +177,15 @@ struct Open {
 }
 
 impl Store {
-    /// Opens the store, or sets aside one that cannot be read and begins a new one.
-    pub(super) fn open(folder: &Path, limits: Limits) -> Result<(Self, Contents), StoreError> {
+    /// Opens the store, or sets aside one that cannot be read and begins a new one. Own routes are
+    /// given to a reader, and what it has read of a store that is set aside is dropped with it.
+    pub(super) fn open<R: Reader>(
+        folder: &Path,
+        limits: Limits,
+        reader: impl Fn() -> R,
+    ) -> Result<(Self, Contents, R), StoreError> {
         folder::recover(folder)?;
-        let (open, stored) = match open_and_read(folder) {
+        let (open, stored, routes) = match open_and_read(folder, reader()) {
             Ok(opened) => opened,
             // In another place, or later, it would be as good as ever.
             Err(error @ (StoreError::Unwritable { .. } | StoreError::InUse { .. })) => {
@@ -183,7 +199,7 @@ impl Store {
                     "the registry's store cannot be used: it is set aside and a new one begun; \
                      routes return with the sessions of their instances"
                 );
-                (open(folder)?, Contents::default())
+                (open(folder)?, Contents::default(), reader())
             }
         };
         let store = Self {
@@ -192,7 +208,7 @@ impl Store {
             limits,
             written: 0,
         };
-        Ok((store, stored))
+        Ok((store, stored, routes))
     }
 
     /// Makes changes durable, all or none.
@@ -256,26 +272,45 @@ impl Store {
 }
 
 /// Makes a store of what `everything` puts, and closes it.
-fn make(folder: &Path, everything: impl Iterator<Item = Change>) -> Result<(), StoreError> {
+fn make(folder: &Path, mut everything: impl Iterator<Item = Change>) -> Result<(), StoreError> {
     let open = open(folder)?;
-    let changes: Vec<Change> = everything.collect();
-    changes
-        .chunks(BATCH)
-        .try_for_each(|changes| write(folder, &open, changes))
+    loop {
+        let batch: Vec<Change> = everything.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        write(folder, &open, &batch)?;
+    }
 }
 
-fn open_and_read(folder: &Path) -> Result<(Open, Contents), StoreError> {
-    let opened = catch_unwind(|| {
-        let open = open(folder)?;
-        let stored = read(folder, &open.db)?;
-        Ok((open, stored))
-    });
-    // sled panics on some files that it did not write.
-    opened.unwrap_or_else(|_| {
-        Err(StoreError::Record {
-            folder: folder.to_owned(),
-            reason: "sled panicked while it read it".to_owned(),
-        })
+fn open_and_read<R: Reader>(
+    folder: &Path,
+    mut reader: R,
+) -> Result<(Open, Contents, R), StoreError> {
+    let (batches, read) = mpsc::sync_channel::<Vec<Stored>>(AHEAD);
+    let take_all = move || {
+        let routes = read.into_iter().flatten();
+        routes.for_each(|route| reader.read(route));
+        reader
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("nano-restore".to_owned());
+        let taking = thread.spawn_scoped(scope, take_all);
+        let taking = taking.map_err(StoreError::Thread)?;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let open = open(folder)?;
+            let stored = read_all(folder, &open.db, batches)?;
+            Ok((open, stored))
+        }));
+        let reader = taking.join().unwrap_or_else(|panic| resume_unwind(panic));
+        // sled panics on some files that it did not write.
+        let (open, stored) = opened.unwrap_or_else(|_| {
+            Err(StoreError::Record {
+                folder: folder.to_owned(),
+                reason: "sled panicked while it read it".to_owned(),
+            })
+        })?;
+        Ok((open, stored, reader))
     })
 }
 
@@ -344,7 +379,12 @@ fn check_format(folder: &Path, db: &sled::Db) -> Result<(), StoreError> {
     }
 }
 
-fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
+/// Own routes go out by batches.
+fn read_all(
+    folder: &Path,
+    db: &sled::Db,
+    batches: SyncSender<Vec<Stored>>,
+) -> Result<Contents, StoreError> {
     let unreadable = |reason| StoreError::Record {
         folder: folder.to_owned(),
         reason,
@@ -353,11 +393,12 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     let boot = boot.map(|value| record::stored_boot(&value));
     let time = db.get(KNOWN_KEY).map_err(|error| failed(folder, error))?;
     let time = time.map(|value| record::stored_time(&value));
-    let routes = scan(folder, db, ROUTE, record::stored)?;
-    let heads = scan(folder, db, SET_HEAD, record::stored_head)?;
-    let mut sets: BTreeMap<Boot, RestoredSet> = heads.into_iter().collect();
+    read_routes(folder, db, batches)?;
+    let heads = scan(folder, db, SET_HEAD, record::stored_head);
+    let mut sets: BTreeMap<Boot, RestoredSet> = heads.collect::<Result<_, _>>()?;
     let mut orphans = Vec::new();
-    for (boot, key, record) in scan(folder, db, SET_RECORD, record::stored_record)? {
+    for stored in scan(folder, db, SET_RECORD, record::stored_record) {
+        let (boot, key, record) = stored?;
         if boot == Boot::NOBODY {
             orphans.push((key, record));
             continue;
@@ -369,10 +410,10 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     }
     let history = scan(folder, db, HISTORY, |key, value| {
         Ok(record::stored_chunk(key, value))
-    })?;
+    });
+    let history: Vec<Option<Chunk>> = history.collect::<Result<_, _>>()?;
     Ok(Contents {
         history: history.into_iter().flatten().collect(),
-        routes,
         boot: boot.transpose().map_err(unreadable)?,
         sets: sets.into_values().collect(),
         known: time.transpose().map_err(unreadable)?,
@@ -380,22 +421,39 @@ fn read(folder: &Path, db: &sled::Db) -> Result<Contents, StoreError> {
     })
 }
 
+fn read_routes(
+    folder: &Path,
+    db: &sled::Db,
+    batches: SyncSender<Vec<Stored>>,
+) -> Result<(), StoreError> {
+    let mut identities = record::Identities::default();
+    let mut routes = scan(folder, db, ROUTE, |key, value| {
+        record::stored(key, value, &mut identities)
+    });
+    loop {
+        let batch: Vec<Stored> = routes.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // A reader that has panicked is found out when it is waited for.
+        let _ = batches.send(batch);
+    }
+}
+
 /// Reads all records of a kind, by what follows its letter in the key.
 fn scan<T>(
     folder: &Path,
     db: &sled::Db,
     kind: u8,
-    parse: impl Fn(&[u8], &[u8]) -> Result<T, String>,
-) -> Result<Vec<T>, StoreError> {
-    db.scan_prefix([kind])
-        .map(|entry| {
-            let (key, value) = entry.map_err(|error| failed(folder, error))?;
-            parse(&key[1..], &value).map_err(|reason| StoreError::Record {
-                folder: folder.to_owned(),
-                reason,
-            })
+    mut parse: impl FnMut(&[u8], &[u8]) -> Result<T, String>,
+) -> impl Iterator<Item = Result<T, StoreError>> {
+    db.scan_prefix([kind]).map(move |entry| {
+        let (key, value) = entry.map_err(|error| failed(folder, error))?;
+        parse(&key[1..], &value).map_err(|reason| StoreError::Record {
+            folder: folder.to_owned(),
+            reason,
         })
-        .collect()
+    })
 }
 
 fn failed(folder: &Path, error: sled::Error) -> StoreError {

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails its test")]
 
-use nano_routing::Figures;
 use nano_wire::{InstanceId, message::Policy};
 
 use super::*;
 use crate::{
     quota,
+    table::Called,
     upstream::{self, Upstreams},
 };
 
@@ -20,27 +20,20 @@ fn instance(registry: &Registry) -> Arc<Instance> {
     Arc::new(Instance::restored(id, identity.to_owned(), census))
 }
 
-async fn register(registry: &Registry, instance: &Arc<Instance>, policy: Policy) -> Arc<Figures> {
+async fn register(registry: &Registry, instance: &Arc<Instance>, policy: Policy) -> Arc<Called> {
     let (done, acknowledged) = oneshot::channel();
-    let member = Member {
-        instance: Arc::clone(instance),
-        pattern: Pattern::parse(PATTERN).unwrap(),
-        policy,
-        incarnation: 1,
-        permit: None,
-        figures: Arc::default(),
-        tag: Default::default(),
-    };
+    let pattern = Pattern::parse(PATTERN).unwrap();
+    let member = Member::new(Arc::clone(instance), pattern, policy, 1);
     registry.send(Command::Register { member, done }).await;
     acknowledged.await.unwrap().unwrap();
     figures(registry, instance)
 }
 
-fn figures(registry: &Registry, instance: &Instance) -> Arc<Figures> {
+fn figures(registry: &Registry, instance: &Instance) -> Arc<Called> {
     let table = registry.table().load();
     let member = table.get(PATTERN).unwrap().get(&instance.id).unwrap();
     assert_eq!(member.instance.session, instance.session);
-    Arc::clone(&member.figures)
+    Arc::clone(member.called())
 }
 
 #[tokio::test]

@@ -200,15 +200,9 @@ impl Session {
             let identity = self.usage.identity().to_owned();
             Arc::new(Instance::connected(self.id, identity, link, census))
         });
-        Ok(Member {
-            instance: Arc::clone(instance),
-            pattern,
-            policy: register.policy,
-            incarnation: register.incarnation,
-            permit: Some(permit),
-            figures: Arc::default(),
-            tag: Default::default(),
-        })
+        let instance = Arc::clone(instance);
+        let member = Member::new(instance, pattern, register.policy, register.incarnation);
+        Ok(member.holding(Some(permit)))
     }
 }
 

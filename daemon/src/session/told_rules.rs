@@ -22,33 +22,46 @@ const MANY: usize = 1024;
 /// What one instance knows.
 #[derive(Default)]
 pub(super) struct ToldRules {
-    patterns: BTreeSet<Pattern>,
+    serves: Served,
     /// The rules that it was told of.
     of: Option<Arc<Rules>>,
     /// By their places in those.
     told: HashSet<usize>,
 }
 
+enum Served {
+    These(BTreeSet<Pattern>),
+    /// So many, once, that they need not be known.
+    Many,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
 impl ToldRules {
     /// The instance serves one more pattern.
     pub(super) fn serves(&mut self, pattern: Pattern, rules: Arc<Rules>) -> Vec<Control> {
-        let messages = match &self.of {
-            Some(of) if Arc::ptr_eq(of, &rules) => {
-                let new: Vec<_> = rules.concerning(&pattern).collect();
-                self.tell(&rules, new, false)
+        let new: Vec<_> = rules.concerning(&pattern).collect();
+        if let Served::These(patterns) = &mut self.serves {
+            patterns.insert(pattern);
+            if patterns.len() > MANY {
+                self.serves = Served::Many;
             }
-            _ => {
-                self.patterns.insert(pattern.clone());
-                self.changed(rules)
-            }
-        };
-        self.patterns.insert(pattern);
-        messages
+        }
+        match &self.of {
+            Some(of) if Arc::ptr_eq(of, &rules) => self.tell(&rules, new, false),
+            _ => self.changed(rules),
+        }
     }
 
     /// It does not any more. What it was told of that stays.
     pub(super) fn serves_no_more(&mut self, pattern: &Pattern) {
-        self.patterns.remove(pattern);
+        if let Served::These(patterns) = &mut self.serves {
+            patterns.remove(pattern);
+        }
     }
 
     /// The rules are others. Where none bear on anybody's calls, and none did, nothing is told.
@@ -56,17 +69,18 @@ impl ToldRules {
         let was_told = self.of.take().is_some_and(|of| !of.let_all_call());
         self.told.clear();
         self.of = Some(Arc::clone(&rules));
-        if self.patterns.is_empty() || !was_told && rules.let_all_call() {
+        if !was_told && rules.let_all_call() {
             return Vec::new();
         }
-        let all = match self.patterns.len() > MANY {
-            true => (0..rules.call_rules().len()).collect(),
-            false => {
-                let patterns = self.patterns.iter();
+        let all = match &self.serves {
+            Served::These(patterns) if patterns.is_empty() => return Vec::new(),
+            Served::These(patterns) => {
+                let patterns = patterns.iter();
                 patterns
                     .flat_map(|pattern| rules.concerning(pattern))
                     .collect()
             }
+            Served::Many => (0..rules.call_rules().len()).collect(),
         };
         self.tell(&rules, all, true)
     }
@@ -164,6 +178,19 @@ mod tests {
         assert_eq!(lines(told.changed(second)), [(true, vec![0])]);
         assert_eq!(lines(told.changed(Arc::default())), [(true, vec![])]);
         assert_eq!(lines(told.changed(Arc::default())), []);
+    }
+
+    #[test]
+    fn an_instance_of_many_patterns_is_told_all_rules_when_they_change() {
+        let mut told = ToldRules::default();
+        let first = rules(&["a:1", "b:1"]);
+        for number in 0..=MANY {
+            let pattern = pattern(&format!("c:{number}"));
+            let _ = told.serves(pattern, Arc::clone(&first));
+        }
+        assert_eq!(told.serves(pattern("a:1"), Arc::clone(&first)).len(), 1);
+        let second = rules(&["a:1", "b:1", "c:7"]);
+        assert_eq!(lines(told.changed(second)), [(true, vec![0, 1, 2])]);
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Attempt<'_, '_, '_> {
         {
             return Err((Box::new(self), refusal(Reason::TooLarge(limit), member)));
         }
-        if !member.figures.begin(member.limit(), now) {
+        if !member.called().figures.begin(member.limit(), now) {
             return Err((Box::new(self), refusal(Reason::Full, member)));
         }
         let forwarded = Forwarded {
@@ -146,7 +146,7 @@ impl Attempt<'_, '_, '_> {
                 waiter,
                 body,
             } = *refused;
-            waiter.given.member.figures.withdraw();
+            waiter.given.member.called().figures.withdraw();
             let attempt = Attempt {
                 body,
                 reply_to: waiter.reply_to,

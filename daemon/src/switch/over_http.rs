@@ -33,11 +33,11 @@ impl Attempt<'_, '_, '_> {
         now: Duration,
     ) -> Result<Option<Job>, NotForwarded<Self>> {
         let is_relayed = matches!(self.body, OutBody::Relay(_));
-        if !member.figures.begin(member.limit(), now) {
+        if !member.called().figures.begin(member.limit(), now) {
             return Err((Box::new(self), refusal(Reason::Full, member)));
         }
         if let Err(message) = self.fit_body() {
-            member.figures.withdraw();
+            member.called().figures.withdraw();
             let failure = not_sent(Code::BadRequest, message)
                 .at_instance(member.instance.id)
                 .of_pattern(member.pattern.as_str());

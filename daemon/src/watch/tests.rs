@@ -97,15 +97,12 @@ fn parse(pattern: &str) -> Pattern {
 fn member(pattern: &str) -> Arc<Member> {
     let census = Arc::new(Census::default());
     let instance = Instance::restored(InstanceId([7; 16]), "of a test".to_owned(), &census);
-    Arc::new(Member {
-        instance: Arc::new(instance),
-        pattern: parse(pattern),
-        policy: Policy::default(),
-        incarnation: 1,
-        permit: None,
-        figures: Arc::default(),
-        tag: Default::default(),
-    })
+    Arc::new(Member::new(
+        Arc::new(instance),
+        parse(pattern),
+        Policy::default(),
+        1,
+    ))
 }
 
 fn insert(table: &mut Table, pattern: &str) {

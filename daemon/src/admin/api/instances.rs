@@ -7,6 +7,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use nano_routing::Candidate;
 use nano_wire::InstanceId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -92,7 +93,7 @@ fn first(table: &Table, after: Option<InstanceId>, most: usize) -> Vec<InstanceO
         if after.is_some_and(|after| id <= after) {
             continue;
         }
-        let in_flight = member.figures.load().in_flight();
+        let in_flight = member.figures().load().in_flight();
         let object = found
             .entry(id)
             .or_insert_with(|| InstanceObject::new(member));

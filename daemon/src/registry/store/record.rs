@@ -1,7 +1,11 @@
 //! The keys and values of the store, as bytes: one table of them is in [the store's own
 //! page](super).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bincode::{BorrowDecode, Decode, Encode};
 use bytes::BytesMut;
@@ -29,14 +33,29 @@ pub(super) const KNOWN_KEY: &[u8] = b"known";
 pub(in crate::registry) struct Stored {
     pub(in crate::registry) pattern: Pattern,
     pub(in crate::registry) instance: InstanceId,
-    pub(in crate::registry) identity: String,
+    pub(in crate::registry) identity: Arc<str>,
     pub(in crate::registry) policy: Policy,
     pub(in crate::registry) incarnation: u64,
 }
 
-#[derive(Encode, Decode)]
-struct Value {
-    identity: String,
+/// The identities of stored routes, each once: few have many routes.
+#[derive(Default)]
+pub(super) struct Identities(HashSet<Arc<str>>);
+
+impl Identities {
+    fn shared(&mut self, identity: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(identity) {
+            return Arc::clone(known);
+        }
+        let identity: Arc<str> = identity.into();
+        self.0.insert(Arc::clone(&identity));
+        identity
+    }
+}
+
+#[derive(Encode, BorrowDecode)]
+struct Value<'v> {
+    identity: &'v str,
     policy: Policy,
     incarnation: u64,
 }
@@ -64,8 +83,8 @@ pub(in crate::registry) struct Change {
 impl Change {
     pub(in crate::registry) fn put(member: &Member) -> Self {
         let value = Value {
-            identity: member.instance.identity.clone(),
-            policy: member.policy.clone(),
+            identity: &member.instance.identity,
+            policy: (*member.policy).clone(),
             incarnation: member.incarnation,
         };
         Self {
@@ -142,13 +161,17 @@ impl Change {
     }
 }
 
-pub(super) fn stored(key: &[u8], value: &[u8]) -> Result<Stored, String> {
+pub(super) fn stored(
+    key: &[u8],
+    value: &[u8],
+    identities: &mut Identities,
+) -> Result<Stored, String> {
     let Key { pattern, instance } = stored_key(key)?;
-    let value: Value = whole(value)?;
+    let value: Value<'_> = whole(value)?;
     Ok(Stored {
         pattern,
         instance,
-        identity: value.identity,
+        identity: identities.shared(value.identity),
         policy: value.policy,
         incarnation: value.incarnation,
     })
@@ -213,7 +236,7 @@ fn stored_key(key: &[u8]) -> Result<Key, String> {
     })
 }
 
-fn whole<T: for<'a> BorrowDecode<'a, ()>>(value: &[u8]) -> Result<T, String> {
+fn whole<'v, T: BorrowDecode<'v, ()>>(value: &'v [u8]) -> Result<T, String> {
     match codec::decode(value).map_err(|error| error.to_string())? {
         (value, []) => Ok(value),
         (_, rest) => Err(format!("{} bytes too many", rest.len())),

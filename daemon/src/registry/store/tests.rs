@@ -26,15 +26,9 @@ fn member(pattern: &str, incarnation: u64) -> Arc<Member> {
         "spiffe://nano.local/service/s".into(),
         &Arc::default(),
     );
-    Arc::new(Member {
-        instance: Arc::new(instance),
-        pattern: Pattern::parse(pattern).unwrap(),
-        policy: Policy::default(),
-        incarnation,
-        permit: Some(permit()),
-        figures: Arc::default(),
-        tag: Default::default(),
-    })
+    let pattern = Pattern::parse(pattern).unwrap();
+    let member = Member::new(Arc::new(instance), pattern, Policy::default(), incarnation);
+    Arc::new(member.holding(Some(permit())))
 }
 
 fn permit() -> Permit {
@@ -68,10 +62,20 @@ fn puts(members: &[Arc<Member>]) -> impl Iterator<Item = Change> {
     members.iter().map(|member| Change::put(member))
 }
 
+impl Reader for Vec<Stored> {
+    fn read(&mut self, route: Stored) {
+        self.push(route);
+    }
+}
+
+/// The store in a folder, what is in it, and its routes.
+fn open(folder: &Path, limits: Limits) -> (Store, Contents, Vec<Stored>) {
+    Store::open(folder, limits, Vec::new).unwrap()
+}
+
 fn patterns(folder: &Path) -> BTreeSet<String> {
-    let (_, stored) = Store::open(folder, NEVER).unwrap();
-    stored
-        .routes
+    let (_, _, routes) = open(folder, NEVER);
+    routes
         .iter()
         .map(|route| route.pattern.to_string())
         .collect()
@@ -93,13 +97,13 @@ fn set(patterns: &[&str]) -> BTreeSet<String> {
 #[test]
 fn what_was_committed_is_read_again() {
     let (_folder, path) = place();
-    let (mut store, stored) = Store::open(&path, NEVER).unwrap();
-    assert!(stored.routes.is_empty());
+    let (mut store, _, routes) = open(&path, NEVER);
+    assert!(routes.is_empty());
     put(&mut store, &["a:1", "a:1,b:2", "ä"]);
     let removed = Change::remove(&Pattern::parse("a:1").unwrap(), InstanceId([7; 16]));
     store.commit(&[removed]).unwrap();
     drop(store);
-    let (_store, Contents { routes: stored, .. }) = Store::open(&path, NEVER).unwrap();
+    let (_store, _, stored) = open(&path, NEVER);
     let found: BTreeSet<_> = stored
         .iter()
         .map(|route| route.pattern.to_string())
@@ -120,7 +124,7 @@ fn what_was_committed_is_read_again() {
 #[test]
 fn the_sets_of_other_nodes_are_read_again() {
     let (_folder, path) = place();
-    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    let (mut store, ..) = open(&path, NEVER);
     let (one, two) = (Boot([1; 16]), Boot([2; 16]));
     let put = |boot, pattern: &str| StoreChange::Put {
         boot,
@@ -149,16 +153,10 @@ fn the_sets_of_other_nodes_are_read_again() {
         .commit(&[Change::of_set(&StoreChange::Forget(two))])
         .unwrap();
     drop(store);
-    let (
-        _,
-        Contents {
-            routes,
-            boot,
-            sets,
-            known,
-            ..
-        },
-    ) = Store::open(&path, NEVER).unwrap();
+    let (_, contents, routes) = open(&path, NEVER);
+    let Contents {
+        boot, sets, known, ..
+    } = contents;
     assert!(routes.is_empty());
     assert_eq!((boot, known), (Some(two), Some(time)));
     let [set] = &sets[..] else {
@@ -174,7 +172,7 @@ fn the_sets_of_other_nodes_are_read_again() {
 #[test]
 fn a_store_of_another_format_is_set_aside_untouched() {
     let (folder, path) = place();
-    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    let (mut store, ..) = open(&path, NEVER);
     put(&mut store, &["a:1"]);
     let open = store.open.as_ref().unwrap();
     open.db
@@ -197,7 +195,7 @@ fn a_store_of_another_format_is_set_aside_untouched() {
 fn files_that_are_no_store_are_set_aside() {
     for (name, text) in [("db", &b"junk"[..]), ("conf", b"junk"), ("db", b"")] {
         let (folder, path) = place();
-        let (mut store, _) = Store::open(&path, NEVER).unwrap();
+        let (mut store, ..) = open(&path, NEVER);
         put(&mut store, &["a:1"]);
         drop(store);
         fs::write(path.join(name), text).unwrap();
@@ -217,7 +215,7 @@ fn a_store_past_its_use_is_made_anew_with_all_that_is_in_use() {
         small: 256 * 1024,
         look_after: 1024,
     };
-    let (mut store, _) = Store::open(&path, limits).unwrap();
+    let (mut store, ..) = open(&path, limits);
     let members = [member("a:1", 1), member("b:2", 1)];
     put(&mut store, &["a:1", "b:2"]);
     let gone: Vec<_> = (0..20_000)
@@ -243,7 +241,7 @@ fn a_store_past_its_use_is_made_anew_with_all_that_is_in_use() {
 #[test]
 fn a_store_that_failed_is_kept_beside_the_new_one() {
     let (folder, path) = place();
-    let (mut store, _) = Store::open(&path, NEVER).unwrap();
+    let (mut store, ..) = open(&path, NEVER);
     put(&mut store, &["a:1"]);
     store.close();
     assert!(matches!(store.commit([]), Err(StoreError::Closed { .. })));
@@ -268,7 +266,7 @@ fn a_kill_between_any_two_steps_of_a_renewal_loses_nothing() {
     ] {
         let (folder, path) = place();
         for name in names_before {
-            let (mut store, _) = Store::open(&folder.path().join(name), NEVER).unwrap();
+            let (mut store, ..) = open(&folder.path().join(name), NEVER);
             put(&mut store, &["a:1"]);
         }
         assert_eq!(patterns(&path), set(&["a:1"]), "{names_before:?}");
