@@ -3,6 +3,7 @@
 //! Nodes and Redis are processes of their own; services and clients are in this one. All of
 //! them share the machine's processors.
 
+mod idle;
 mod many;
 mod news;
 mod page;
@@ -81,6 +82,15 @@ enum What {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// Sessions of which nothing is asked
+    Idle {
+        /// Sessions
+        #[arg(long, default_value_t = 10_000)]
+        sessions: usize,
+        /// How long the node is left alone before each look at it, in seconds
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
     /// Sessions that look for another node when theirs has died
     Storm {
         /// Sessions
@@ -132,6 +142,7 @@ async fn measure(what: What) -> Result<()> {
             seconds,
             rounds,
         } => page::run(patterns, viewers, seconds, rounds).await,
+        What::Idle { sessions, seconds } => idle::run(sessions, seconds).await,
         What::Storm { sessions } => storm::run(sessions).await,
     }
 }
