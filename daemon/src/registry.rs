@@ -75,6 +75,9 @@ const CHANGES: usize = 256;
 /// Commands that are committed together.
 const BATCH: usize = 1024;
 
+/// Pause before it is looked again whether snapshots of before are held.
+const SWEEP: Duration = Duration::from_millis(10);
+
 /// When the store is made anew since it has grown past its use.
 const LIMITS: Limits = Limits {
     small: 64 * 1024 * 1024,
@@ -388,6 +391,8 @@ impl Actor {
         let mut batch = Vec::new();
         loop {
             let next_grace = self.graces.first().map(|(at, _)| *at);
+            // What a reader held is dropped once it does so no more, not with the next change.
+            let next_sweep = self.published.sweep().then(|| Instant::now() + SWEEP);
             tokio::select! {
                 received = queue.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
@@ -396,13 +401,14 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
+                () = at(next_sweep) => {}
                 () = sleep_until(self.http.next_look()) => self.end_lost_services(),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
             self.note_losses();
         }
         // The table holds connections, and they the switch with its view of the table.
-        self.published.store(Arc::default());
+        self.published.end();
     }
 
     fn note_losses(&mut self) {

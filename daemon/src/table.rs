@@ -10,12 +10,13 @@ use std::sync::{
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use nano_http::HostPort;
-use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Tree};
+use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Retired, Tree};
 use nano_wire::{
     InstanceId,
     inspect::{Place, RouteState},
     message::Policy,
 };
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -35,6 +36,8 @@ pub type Published = Arc<Publication>;
 /// Where snapshots are published, and who waits for the next one is told.
 pub struct Publication {
     table: ArcSwap<Table>,
+    /// Of the one who stores.
+    retired: Mutex<Retired<Table>>,
     revision: watch::Sender<u64>,
     census: Arc<Census>,
     meters: Meters,
@@ -185,8 +188,20 @@ impl Publication {
 
     /// Puts the next one in its place.
     pub fn store(&self, table: Arc<Table>) {
-        self.table.store(table);
+        let before = self.table.swap(table);
+        self.retired.lock().retire(before);
         self.touch();
+    }
+
+    /// Puts an empty one in its place, and keeps nothing of those before.
+    pub fn end(&self) {
+        self.store(Arc::default());
+        self.retired.lock().clear();
+    }
+
+    /// Drops what was in force before, but for what readers hold; whether they hold some.
+    pub fn sweep(&self) -> bool {
+        self.retired.lock().sweep()
     }
 
     /// Notes that a route of the snapshot stands otherwise than before.
@@ -219,6 +234,7 @@ impl Default for Publication {
     fn default() -> Self {
         Self {
             table: ArcSwap::default(),
+            retired: Mutex::default(),
             // Random, so that nobody takes another node's table, or that of an earlier
             // start, for one that is known.
             revision: watch::Sender::new(fastrand::u64(..1 << 62)),

@@ -36,6 +36,7 @@ mod load;
 mod near;
 mod pattern;
 mod pick;
+mod retired;
 pub mod rules;
 mod tree;
 
@@ -47,4 +48,5 @@ pub use load::{Cost, Load};
 pub use near::{MOST_NEAR, Near, near_misses};
 pub use pattern::{MAX_BYTES, MAX_FIELDS, Pattern, PatternError, canonical, prefixes};
 pub use pick::{Candidate, Candidates, NonePicked, Reach, Usable, at_most_half_out, pick};
+pub use retired::Retired;
 pub use tree::{Iter, Tree};

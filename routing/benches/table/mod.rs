@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use fastrand::Rng;
-use nano_routing::{Pattern, Tree};
+use nano_routing::{Pattern, Retired, Tree};
 
 use crate::corpus::{Set, Shape, present, set};
 
@@ -15,6 +15,7 @@ pub(crate) struct Table {
     set: Set,
     tree: Tree<Set>,
     published: Arc<ArcSwap<Tree<Set>>>,
+    retired: Retired<Tree<Set>>,
 }
 
 impl Table {
@@ -29,6 +30,7 @@ impl Table {
             set: set(),
             published: Arc::new(ArcSwap::from_pointee(tree.clone())),
             tree,
+            retired: Retired::new(),
         }
     }
 
@@ -55,8 +57,9 @@ impl Table {
         self.tree.remove(pattern.as_str());
     }
 
-    pub(crate) fn publish(&self) {
-        self.published.store(Arc::new(self.tree.clone()));
+    pub(crate) fn publish(&mut self) {
+        let next = Arc::new(self.tree.clone());
+        self.retired.retire(self.published.swap(next));
     }
 }
 
