@@ -52,20 +52,24 @@ fn lookup(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A call's place among those of its caller and of all, taken and given back, by one caller.
+/// A call's place among those of its caller and of all, taken and given back, where all callers are one
+/// identity, with a connection each.
 #[divan::bench(threads = [1, 2], sample_count = SAMPLES, sample_size = TOGETHER)]
-fn permits_of_one_caller(bencher: Bencher<'_, '_>) {
-    let usage = quotas().of("one");
-    bencher.bench(|| permit(&usage));
+fn permits_of_one_identity(bencher: Bencher<'_, '_>) {
+    let quotas = quotas();
+    let connection = || quotas.of("one");
+    bencher
+        .with_inputs(connection)
+        .bench_refs(|usage| permit(usage));
 }
 
-/// The same, where each thread has callers of its own.
+/// The same, where each thread has an identity of its own.
 #[divan::bench(threads = [1, 2], sample_count = SAMPLES, sample_size = TOGETHER)]
-fn permits_of_a_caller_each(bencher: Bencher<'_, '_>) {
+fn permits_of_an_identity_each(bencher: Bencher<'_, '_>) {
     let quotas = quotas();
-    let name = |id: std::thread::ThreadId| format!("{id:?}");
+    let connection = || quotas.of(&format!("{:?}", std::thread::current().id()));
     bencher
-        .with_inputs(|| quotas.of(&name(std::thread::current().id())))
+        .with_inputs(connection)
         .bench_refs(|usage| permit(usage));
 }
 

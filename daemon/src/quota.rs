@@ -4,6 +4,8 @@
 //! What is held is a [`Permit`], a [`CallPermit`] or [`Room`], which gives it back when
 //! dropped. Counting takes no lock; only a new session looks its identity up.
 
+mod held;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -16,6 +18,8 @@ use std::{
 use bytes::Bytes;
 use nano_wire::{Code, Failure, Hop};
 use parking_lot::Mutex;
+
+use held::Held;
 
 /// When to come back for what is used up.
 const RETRY: Duration = Duration::from_millis(100);
@@ -58,15 +62,21 @@ pub struct Quotas {
     limits: [AtomicU64; RESOURCES],
     /// Percent of each that one identity may hold.
     share: AtomicU64,
-    held: [AtomicU64; RESOURCES],
-    identities: Mutex<HashMap<String, Weak<Usage>>>,
+    held: Held,
+    identities: Mutex<HashMap<String, Weak<Account>>>,
 }
 
 /// What one identity holds.
-pub struct Usage {
+struct Account {
     identity: Arc<str>,
     quotas: Arc<Quotas>,
-    held: [AtomicU64; RESOURCES],
+    held: Held,
+}
+
+/// The way to what one identity holds. Whoever takes much has one to itself: those who hold something of it
+/// are counted here.
+pub struct Usage {
+    account: Arc<Account>,
 }
 
 /// One of something that is held.
@@ -94,7 +104,7 @@ impl Quotas {
         let quotas = Self {
             limits: Default::default(),
             share: AtomicU64::default(),
-            held: Default::default(),
+            held: Held::default(),
             identities: Mutex::default(),
         };
         quotas.set(limits);
@@ -124,7 +134,12 @@ impl Quotas {
     /// How much of a resource all together hold.
     #[must_use]
     pub fn held(&self, resource: Resource) -> u64 {
-        self.held[resource as usize].load(Ordering::Relaxed)
+        self.held.amount(resource)
+    }
+
+    /// How much of a limit one identity may hold.
+    fn share_of(&self, limit: u64) -> u64 {
+        (limit * self.share.load(Ordering::Relaxed)).div_ceil(100)
     }
 
     /// How much of it they may hold.
@@ -133,23 +148,28 @@ impl Quotas {
         self.limits[resource as usize].load(Ordering::Relaxed)
     }
 
-    /// What an identity holds.
+    /// A way to what an identity holds.
     #[must_use]
     pub fn of(self: &Arc<Self>, identity: &str) -> Arc<Usage> {
+        let account = self.account(identity);
+        Arc::new(Usage { account })
+    }
+
+    fn account(self: &Arc<Self>, identity: &str) -> Arc<Account> {
         let mut identities = self.identities.lock();
-        if let Some(usage) = identities.get(identity).and_then(Weak::upgrade) {
-            return usage;
+        if let Some(account) = identities.get(identity).and_then(Weak::upgrade) {
+            return account;
         }
         if identities.len() % CLEANING == CLEANING - 1 {
-            identities.retain(|_, usage| usage.strong_count() > 0);
+            identities.retain(|_, account| account.strong_count() > 0);
         }
-        let usage = Arc::new(Usage {
+        let account = Arc::new(Account {
             identity: identity.into(),
             quotas: Arc::clone(self),
-            held: Default::default(),
+            held: Held::default(),
         });
-        identities.insert(identity.to_owned(), Arc::downgrade(&usage));
-        usage
+        identities.insert(identity.to_owned(), Arc::downgrade(&account));
+        account
     }
 }
 
@@ -169,13 +189,13 @@ impl Usage {
     /// Whose it is.
     #[must_use]
     pub fn identity(&self) -> &str {
-        &self.identity
+        &self.account.identity
     }
 
     /// The same, to be kept.
     #[must_use]
     pub fn shared_identity(&self) -> &Arc<str> {
-        &self.identity
+        &self.account.identity
     }
 
     /// Takes one of a resource.
@@ -184,7 +204,7 @@ impl Usage {
     ///
     /// If the identity, or all together, hold as much as they may.
     pub fn take(self: &Arc<Self>, resource: Resource) -> Result<Permit, Failure> {
-        self.raise(resource, 1)?;
+        self.account.raise(resource, 1)?;
         Ok(Permit {
             usage: Arc::clone(self),
             resource,
@@ -198,7 +218,7 @@ impl Usage {
     /// As [`take`](Self::take).
     pub fn take_call(self: &Arc<Self>, bytes: u64) -> Result<CallPermit, Failure> {
         let call = self.take(Resource::Calls)?;
-        self.raise(Resource::Bytes, bytes)?;
+        self.account.raise(Resource::Bytes, bytes)?;
         Ok(CallPermit { call, bytes })
     }
 
@@ -210,21 +230,23 @@ impl Usage {
             bytes: 0,
         }
     }
+}
 
+impl Account {
     fn raise(&self, resource: Resource, amount: u64) -> Result<(), Failure> {
-        let limit = self.quotas.limits[resource as usize].load(Ordering::Relaxed);
-        let percent = self.quotas.share.load(Ordering::Relaxed);
-        let share = (limit * percent).div_ceil(100);
-        if !raise(&self.held[resource as usize], amount, share) {
+        let limit = self.quotas.limit(resource);
+        let share = self.quotas.share_of(limit);
+        if !self.held.raise(resource, amount, share) {
             let (noun, setting) = resource.words();
+            let percent = self.quotas.share.load(Ordering::Relaxed);
             let message = format!(
                 "{} may hold {share} {noun}, its share ({percent}% of {setting})",
                 self.identity
             );
             return Err(used_up(message));
         }
-        if !raise(&self.quotas.held[resource as usize], amount, limit) {
-            lower(&self.held[resource as usize], amount);
+        if !self.quotas.held.raise(resource, amount, limit) {
+            self.held.lower(resource, amount, share);
             let (noun, setting) = resource.words();
             let message = format!("the node may hold {limit} {noun} ({setting})");
             return Err(used_up(message));
@@ -233,8 +255,13 @@ impl Usage {
     }
 
     fn lower(&self, resource: Resource, amount: u64) {
-        lower(&self.held[resource as usize], amount);
-        lower(&self.quotas.held[resource as usize], amount);
+        if amount == 0 {
+            return;
+        }
+        let limit = self.quotas.limit(resource);
+        let share = self.quotas.share_of(limit);
+        self.held.lower(resource, amount, share);
+        self.quotas.held.lower(resource, amount, limit);
     }
 }
 
@@ -245,7 +272,7 @@ impl Room {
     ///
     /// As [`Usage::take`]; the room stays as it was.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Failure> {
-        self.usage.raise(Resource::Bytes, bytes)?;
+        self.usage.account.raise(Resource::Bytes, bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -254,16 +281,16 @@ impl Room {
     /// client's socket has taken it.
     #[must_use]
     pub fn hold(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Held { bytes, _room: self })
+        Bytes::from_owner(HeldBytes { bytes, _room: self })
     }
 }
 
-struct Held {
+struct HeldBytes {
     bytes: Bytes,
     _room: Room,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -279,38 +306,19 @@ impl CallPermit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.usage.lower(self.resource, 1);
+        self.usage.account.lower(self.resource, 1);
     }
 }
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
-        self.call.usage.lower(Resource::Bytes, self.bytes);
+        self.call.usage.account.lower(Resource::Bytes, self.bytes);
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.usage.lower(Resource::Bytes, self.bytes);
-    }
-}
-
-/// Counts so many more, unless that is over the limit. Counts that meet may both see the
-/// other's attempt and be refused one early, never let in one too many.
-fn raise(held: &AtomicU64, amount: u64, limit: u64) -> bool {
-    if amount == 0 {
-        return true;
-    }
-    let is_within = held.fetch_add(amount, Ordering::Relaxed) + amount <= limit;
-    if !is_within {
-        lower(held, amount);
-    }
-    is_within
-}
-
-fn lower(held: &AtomicU64, amount: u64) {
-    if amount > 0 {
-        held.fetch_sub(amount, Ordering::Relaxed);
+        self.usage.account.lower(Resource::Bytes, self.bytes);
     }
 }
 
