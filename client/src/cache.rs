@@ -459,8 +459,8 @@ impl Target {
         now: Duration,
         may_be_out: impl FnOnce() -> bool,
     ) {
-        let settings = HealthSettings::default();
-        self.figures.end(outcome, took, now, &settings, may_be_out);
+        let settings = &HealthSettings::DEFAULT;
+        self.figures.end(outcome, took, now, settings, may_be_out);
     }
 }
 

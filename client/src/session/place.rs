@@ -51,6 +51,8 @@ struct Outgoing<'a> {
     subject: Cow<'a, str>,
     body: Body,
     deadline: Instant,
+    /// When this attempt of it began.
+    now: Instant,
     origin: Origin,
     attempts: Attempts,
     /// The instance that was picked, and cannot be called without a node.
@@ -64,6 +66,8 @@ struct Placed {
     answer: oneshot::Receiver<Result<Body, Failure>>,
     /// Who is at the other end, if it is not a node.
     instance: Option<InstanceId>,
+    /// There is nothing left to give up.
+    has_ended: bool,
 }
 
 /// A call that counts as one of an instance's until it has ended.
@@ -142,6 +146,7 @@ impl Session {
             body,
             deadline: now + timeout.unwrap_or(TIMEOUT).min(LONGEST_DEADLINE),
             origin,
+            now,
             attempts: Attempts::default(),
             preferred: None,
         };
@@ -165,6 +170,7 @@ impl Session {
                 Next::Again(Duration::ZERO) => {}
                 Next::Again(pause) => drop(self.io.run(sleep(pause)).await),
             }
+            call.now = Instant::now();
             known = self.targets(&call.subject);
         }
     }
@@ -178,7 +184,7 @@ impl Session {
         if call.origin.hops == 0 {
             return Err(looped(&call.subject).into());
         }
-        let begun = Instant::now();
+        let begun = call.now;
         let engaged = match &known {
             Some(targets) => self.engage(call, targets)?,
             None => None,
@@ -254,7 +260,7 @@ impl Session {
     fn place_directly(self: &Arc<Self>, call: &Outgoing<'_>, engaged: &Engaged) -> Option<Placed> {
         let link = engaged.target.remote.link(self)?;
         let hops = call.origin.hops.checked_sub(1)?;
-        call.place(&link, hops).ok()
+        call.place(&link, hops, call.now).ok()
     }
 
     /// The instances of a subject, if they are known and may be called without a node.
@@ -269,7 +275,7 @@ impl Session {
         call: &Outgoing<'_>,
         targets: &Instances<Arc<Target>>,
     ) -> Result<Option<Engaged>, CallError> {
-        let now = Instant::now();
+        let now = call.now;
         let may_have_run = call.attempts.may_have_run();
         let has_node = self.link.load().is_some();
         let length = call.body.bytes.len() as u64;
@@ -316,7 +322,7 @@ impl Session {
             return None;
         }
         let link = self.link.load_full()?;
-        call.place(&link, call.origin.hops).ok()
+        call.place(&link, call.origin.hops, call.now).ok()
     }
 
     /// Waits its turn, for a link, and for room on it.
@@ -364,7 +370,7 @@ impl Session {
         let queue = self.queue(call);
         let _waiting = Waiting::new(&queue.waiting);
         let _turn = queue.turn.lock().await;
-        let attempt = || match call.place(link, call.origin.hops) {
+        let attempt = || match call.place(link, call.origin.hops, Instant::now()) {
             Err(Reason::Full) => None,
             outcome => Some(outcome),
         };
@@ -393,6 +399,7 @@ impl Outgoing<'_> {
             subject: Cow::Owned(self.subject.to_string()),
             body: self.body.clone(),
             deadline: self.deadline,
+            now: self.now,
             origin: self.origin.clone(),
             attempts: self.attempts.clone(),
             preferred: self.preferred,
@@ -400,7 +407,7 @@ impl Outgoing<'_> {
     }
 
     /// Gives it to a link, with what a node is to leave out.
-    fn place(&self, link: &Arc<PeerLink>, hops: u8) -> Result<Placed, Reason> {
+    fn place(&self, link: &Arc<PeerLink>, hops: u8, now: Instant) -> Result<Placed, Reason> {
         let mut extensions = Extensions::default();
         self.attempts.tell(&mut extensions);
         if let Some(passed) = self.origin.passed.as_deref() {
@@ -410,7 +417,6 @@ impl Outgoing<'_> {
             extensions.0.push((Extensions::PREFERRED, &preferred.0));
         }
         let (sender, answer) = oneshot::channel();
-        let now = Instant::now();
         let remaining = self.deadline.saturating_duration_since(now);
         let header = CallHeader {
             subject: &self.subject,
@@ -434,6 +440,7 @@ impl Outgoing<'_> {
                 id,
                 answer,
                 instance: None,
+                has_ended: false,
             }),
             Err(refused) => Err(refused.reason),
         }
@@ -469,7 +476,9 @@ impl Placed {
     }
 
     async fn wait(mut self) -> Result<Body, CallError> {
-        let answer = (&mut self.answer).await.unwrap_or_else(|_| {
+        let answer = (&mut self.answer).await;
+        self.has_ended = true;
+        let answer = answer.unwrap_or_else(|_| {
             Err(Failure::new(
                 Code::ConnectionLost,
                 Certainty::MaybeExecuted,
@@ -486,8 +495,9 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        // Does nothing for a call that has ended.
-        self.link.cancel(self.id);
+        if !self.has_ended {
+            self.link.cancel(self.id);
+        }
     }
 }
 
