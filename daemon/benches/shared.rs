@@ -21,7 +21,7 @@ const SAMPLES: u32 = 20;
 
 const TOOK: Duration = Duration::from_micros(740);
 
-/// As many as a node has by default, of which nobody takes all.
+/// Large ones, of which nobody takes all.
 fn quotas() -> Arc<Quotas> {
     Quotas::new(Limits {
         sessions: 20_000,

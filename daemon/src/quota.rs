@@ -142,7 +142,7 @@ impl Quotas {
         (limit * self.share.load(Ordering::Relaxed)).div_ceil(100)
     }
 
-    /// How much of it they may hold.
+    /// How much of a resource all together may hold.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> u64 {
         self.limits[resource as usize].load(Ordering::Relaxed)

@@ -75,8 +75,8 @@ const CHANGES: usize = 256;
 /// Commands that are committed together.
 const BATCH: usize = 1024;
 
-/// Pause before it is looked again whether snapshots of before are held.
-const SWEEP: Duration = Duration::from_millis(10);
+/// Pauses before it is looked again whether snapshots of before are held: the first, and the longest.
+const SWEEP: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// When the store is made anew since it has grown past its use.
 const LIMITS: Limits = Limits {
@@ -389,10 +389,11 @@ impl Actor {
 
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut batch = Vec::new();
+        let [mut pause, longest] = SWEEP;
         loop {
             let next_grace = self.graces.first().map(|(at, _)| *at);
             // What a reader held is dropped once it does so no more, not with the next change.
-            let next_sweep = self.published.sweep().then(|| Instant::now() + SWEEP);
+            let next_sweep = self.published.sweep().then(|| Instant::now() + pause);
             tokio::select! {
                 received = queue.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
@@ -401,10 +402,14 @@ impl Actor {
                     self.commit(batch.drain(..));
                 }
                 () = at(next_grace) => self.end_graces(Instant::now()),
-                () = at(next_sweep) => {}
+                () = at(next_sweep) => {
+                    pause = longest.min(2 * pause);
+                    continue;
+                }
                 () = sleep_until(self.http.next_look()) => self.end_lost_services(),
                 inputs = next(&mut self.membership) => self.on_cluster(inputs),
             }
+            [pause, _] = SWEEP;
             self.note_losses();
         }
         // The table holds connections, and they the switch with its view of the table.

@@ -119,7 +119,7 @@ pub struct Member {
     pub incarnation: u64,
     /// Its place among the patterns of its identity; other nodes count those of their own.
     pub permit: Option<Permit>,
-    /// Since its first call by this pattern: of a million patterns most are hardly called.
+    /// Once it was to be called by this pattern: of a million patterns most hardly are.
     called: OnceLock<Arc<Called>>,
 }
 
@@ -164,7 +164,7 @@ impl Member {
     /// instance, what its calls have told goes on.
     pub fn after(mut self, known: &Self) -> Self {
         if known.instance.identity == self.instance.identity {
-            self.called = OnceLock::from(Arc::clone(known.called()));
+            self.called.clone_from(&known.called);
         }
         self
     }

@@ -16,8 +16,8 @@ impl<T> Retired<T> {
         Self(Vec::new())
     }
 
-    /// Takes one over, and drops those that nobody holds any more. What is held is bounded by those who
-    /// hold it: each reader one.
+    /// Takes one over, and drops those that nobody holds any more. There are never more than readers
+    /// hold.
     pub fn retire(&mut self, snapshot: Arc<T>) {
         self.0.push(snapshot);
         self.sweep();

@@ -71,8 +71,15 @@ impl<'r> Restoring<'r> {
             table: self.table,
             ..Restored::default()
         };
-        for party in self.known.into_values() {
-            let (instance, patterns) = (party.instance, party.patterns);
+        // Who was left out altogether is not there.
+        let served = self
+            .known
+            .into_values()
+            .filter(|party| !party.patterns.is_empty());
+        for Party {
+            instance, patterns, ..
+        } in served
+        {
             restored.parties.enter(&instance, patterns.len());
             if instance.upstream().is_none() {
                 restored.lost.push(instance.session);

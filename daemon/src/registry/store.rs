@@ -42,11 +42,13 @@ const FORMAT: u16 = 1;
 
 const FORMAT_KEY: &[u8] = b"format";
 
-/// Records that are written together when a store is made anew, and routes that are handed on together
-/// when one is read.
-const BATCH: usize = 4_096;
+/// Records that are written together when a store is made anew.
+const WRITTEN_TOGETHER: usize = 10_000;
 
-/// Batches that may have been read ahead of who takes them.
+/// Routes that are handed on together when a store is read.
+const READ_TOGETHER: usize = 4_096;
+
+/// Those of them that may have been read ahead of who takes them.
 const AHEAD: usize = 4;
 
 /// Bytes of memory that sled may use to cache pages.
@@ -121,8 +123,8 @@ pub enum StoreError {
         /// Its folder.
         folder: PathBuf,
     },
-    /// The registry's thread did not start.
-    #[error("cannot start the registry's thread: {0}")]
+    /// A thread of the registry did not start.
+    #[error("cannot start a thread of the registry's: {0}")]
     Thread(io::Error),
 }
 
@@ -188,9 +190,11 @@ impl Store {
         let (open, stored, routes) = match open_and_read(folder, reader()) {
             Ok(opened) => opened,
             // In another place, or later, it would be as good as ever.
-            Err(error @ (StoreError::Unwritable { .. } | StoreError::InUse { .. })) => {
-                return Err(error);
-            }
+            Err(
+                error @ (StoreError::Unwritable { .. }
+                | StoreError::InUse { .. }
+                | StoreError::Thread(_)),
+            ) => return Err(error),
             Err(error) => {
                 let aside = folder::set_aside(folder)?.unwrap_or_default();
                 tracing::error!(
@@ -275,7 +279,7 @@ impl Store {
 fn make(folder: &Path, mut everything: impl Iterator<Item = Change>) -> Result<(), StoreError> {
     let open = open(folder)?;
     loop {
-        let batch: Vec<Change> = everything.by_ref().take(BATCH).collect();
+        let batch: Vec<Change> = everything.by_ref().take(WRITTEN_TOGETHER).collect();
         if batch.is_empty() {
             return Ok(());
         }
@@ -431,7 +435,10 @@ fn read_routes(
         record::stored(key, value, &mut identities)
     });
     loop {
-        let batch: Vec<Stored> = routes.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        let batch: Vec<Stored> = routes
+            .by_ref()
+            .take(READ_TOGETHER)
+            .collect::<Result<_, _>>()?;
         if batch.is_empty() {
             return Ok(());
         }

@@ -31,7 +31,7 @@ pub(super) struct ToldRules {
 
 enum Served {
     These(BTreeSet<Pattern>),
-    /// So many, once, that they need not be known.
+    /// So many, once, that they need not be known: until its session ends, it is told all rules.
     Many,
 }
 
@@ -44,16 +44,17 @@ impl Default for Served {
 impl ToldRules {
     /// The instance serves one more pattern.
     pub(super) fn serves(&mut self, pattern: Pattern, rules: Arc<Rules>) -> Vec<Control> {
-        let new: Vec<_> = rules.concerning(&pattern).collect();
+        let of = self.of.as_ref().filter(|of| Arc::ptr_eq(of, &rules));
+        let new: Option<Vec<_>> = of.map(|of| of.concerning(&pattern).collect());
         if let Served::These(patterns) = &mut self.serves {
             patterns.insert(pattern);
             if patterns.len() > MANY {
                 self.serves = Served::Many;
             }
         }
-        match &self.of {
-            Some(of) if Arc::ptr_eq(of, &rules) => self.tell(&rules, new, false),
-            _ => self.changed(rules),
+        match new {
+            Some(new) => self.tell(&rules, new, false),
+            None => self.changed(rules),
         }
     }
 

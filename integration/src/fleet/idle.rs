@@ -18,7 +18,7 @@ const TOGETHER: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(sessions: usize, seconds: u64) -> Result<()> {
-    let node = Node::start().await;
+    let node = Node::builder().threads(1).start().await;
     let answer = |_, _: Value| async { Ok(json!({})) };
     let service = Service::builder().on("a:1", answer);
     let _service = service.start(node.options()).await?;

@@ -209,6 +209,27 @@ fn files_that_are_no_store_are_set_aside() {
 }
 
 #[test]
+fn of_a_store_that_cannot_be_read_to_its_end_nothing_is_taken() {
+    let (folder, path) = place();
+    let (mut store, ..) = open(&path, NEVER);
+    // More than are handed on at a time.
+    let patterns: Vec<_> = (0..2 * READ_TOGETHER).map(|n| format!("a:{n}")).collect();
+    put(
+        &mut store,
+        &patterns.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let unreadable = Change {
+        key: b"rz:1".to_vec(),
+        value: Some(b"no route".to_vec()),
+    };
+    store.commit(&[unreadable]).unwrap();
+    drop(store);
+    let (_store, _, routes) = open(&path, NEVER);
+    assert!(routes.is_empty(), "{} routes", routes.len());
+    assert_eq!(names(&folder).len(), 2, "it is kept beside the new one");
+}
+
+#[test]
 fn a_store_past_its_use_is_made_anew_with_all_that_is_in_use() {
     let (folder, path) = place();
     let limits = Limits {
