@@ -13,6 +13,7 @@ mod connect;
 pub(crate) mod direct;
 mod keep;
 mod place;
+mod placed;
 mod round;
 
 use std::{

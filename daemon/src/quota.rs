@@ -73,8 +73,8 @@ struct Account {
     held: Held,
 }
 
-/// The way to what one identity holds. Whoever takes much has one to itself: those who hold something of it
-/// are counted here.
+/// The way to what one identity holds. Each session has one to itself: all that it holds refers to it, and
+/// one reference count for all sessions would be a cache line that all threads change.
 pub struct Usage {
     account: Arc<Account>,
 }

@@ -5,6 +5,8 @@
     reason = "an allocator cannot be counted without being one"
 )]
 
+mod instance;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -12,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Candidate, Figures, Instances, Keyed, Pattern, Reach, Tree, pick};
+use nano_routing::{Figures, Instances, Pattern, Tree, pick};
+
+use instance::Instance;
 
 struct Counting;
 
@@ -35,30 +39,6 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above, and the pointer is one of the system's.
         unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// One of several who serve a pattern.
-struct Instance {
-    id: usize,
-    figures: Figures,
-}
-
-impl Keyed for Instance {
-    type Id = usize;
-
-    fn id(&self) -> usize {
-        self.id
-    }
-}
-
-impl Candidate for Instance {
-    fn reach(&self) -> Reach {
-        Reach::Connected
-    }
-
-    fn figures(&self) -> &Figures {
-        &self.figures
     }
 }
 

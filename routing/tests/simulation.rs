@@ -1,40 +1,20 @@
 //! What a pattern's callers get of its instances over some seconds, in virtual time: a closed loop
 //! of callers, each of which calls again as soon as it is answered. Everything follows from the seed.
 
+mod instance;
+
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use hdrhistogram::Histogram;
 use nano_routing::{
-    Candidate, Figures, HealthSettings, Instances, Keyed, NonePicked, Outcome, Reach, RetryBudget,
-    at_most_half_out, pick,
+    Figures, HealthSettings, Instances, NonePicked, Outcome, RetryBudget, at_most_half_out, pick,
 };
+
+use instance::Instance;
 
 /// Mean time to answer, in microseconds.
 const USUAL: f64 = 10_000.0;
-
-struct Instance {
-    id: usize,
-    figures: Figures,
-}
-
-impl Keyed for Instance {
-    type Id = usize;
-
-    fn id(&self) -> usize {
-        self.id
-    }
-}
-
-impl Candidate for Instance {
-    fn reach(&self) -> Reach {
-        Reach::Connected
-    }
-
-    fn figures(&self) -> &Figures {
-        &self.figures
-    }
-}
 
 /// How an instance does for a while.
 #[derive(Clone, Copy)]

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use nano_routing::{Instances, NonePicked, Outcome, at_most_half_out, canonical, pick};
+use nano_routing::{Instances, NonePicked, Outcome, canonical, pick};
 use nano_wire::{
-    CallHeader, CallId, Certainty, Code, Failure, Hop, InstanceId,
+    CallHeader, Certainty, Code, Failure, Hop, InstanceId,
     failure::Retry,
     frame::INLINE_BODY_LIMIT,
     lane::{OutBody, Reason},
@@ -24,10 +24,14 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{Session, State, ask::failure};
+use super::{
+    Session, State,
+    ask::failure,
+    placed::{Engaged, Placed},
+};
 use crate::{
     Body, CallError,
-    attempts::{Attempts, Failed, Next, outcome},
+    attempts::{Attempts, Failed, Next},
     cache::{Target, are_all},
     dispatch::Dispatcher,
     options::TIMEOUT,
@@ -57,30 +61,6 @@ struct Outgoing<'a> {
     attempts: Attempts,
     /// The instance that was picked, and cannot be called without a node.
     preferred: Option<InstanceId>,
-}
-
-/// A call that has been placed. Dropping it gives the call up.
-struct Placed {
-    link: Arc<PeerLink>,
-    id: CallId,
-    answer: oneshot::Receiver<Result<Body, Failure>>,
-    /// Who is at the other end, if it is not a node.
-    instance: Option<InstanceId>,
-    /// There is nothing left to give up.
-    has_ended: bool,
-}
-
-/// A call that counts as one of an instance's until it has ended.
-struct Engaged {
-    target: Arc<Target>,
-    /// All instances of the pattern.
-    targets: Instances<Arc<Target>>,
-    /// When the session began.
-    origin: Instant,
-    begun: Instant,
-    /// How long the caller waits.
-    patience: Duration,
-    outcome: Outcome,
 }
 
 impl Session {
@@ -440,74 +420,9 @@ impl Outgoing<'_> {
                 id,
                 answer,
                 instance: None,
-                has_ended: false,
             }),
             Err(refused) => Err(refused.reason),
         }
-    }
-}
-
-impl Placed {
-    /// A call that went to an instance without a node.
-    fn at(mut self, instance: InstanceId) -> Self {
-        self.instance = Some(instance);
-        self
-    }
-
-    /// The answer of a call that was given to an instance, or to a node in its stead.
-    async fn answer_of(self, engaged: Option<Engaged>) -> Result<Body, CallError> {
-        match engaged {
-            Some(engaged) => self.answer(engaged).await,
-            None => self.wait().await,
-        }
-    }
-
-    async fn answer(self, mut engaged: Engaged) -> Result<Body, CallError> {
-        let result = self.wait().await;
-        engaged.outcome = match &result {
-            Ok(_) => Outcome::Answered,
-            // It was a node that failed, or that had given it to another one.
-            Err(failure) if failure.instance != Some(engaged.target.remote.instance) => {
-                Outcome::Unknown
-            }
-            Err(failure) => outcome(failure, engaged.patience, &engaged.target.policy),
-        };
-        result
-    }
-
-    async fn wait(mut self) -> Result<Body, CallError> {
-        let answer = (&mut self.answer).await;
-        self.has_ended = true;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Failure::new(
-                Code::ConnectionLost,
-                Certainty::MaybeExecuted,
-                Hop::Caller,
-                "the library's connection was dropped before an answer came",
-            ))
-        });
-        answer.map_err(|failure| CallError {
-            instance: failure.instance.or(self.instance),
-            ..failure
-        })
-    }
-}
-
-impl Drop for Placed {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            self.link.cancel(self.id);
-        }
-    }
-}
-
-impl Drop for Engaged {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let time = now - self.origin;
-        let may_be_out = || at_most_half_out(self.targets.as_slice(), time);
-        self.target
-            .end(self.outcome, now - self.begun, time, may_be_out);
     }
 }
 
